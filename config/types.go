@@ -1,0 +1,91 @@
+package config
+
+import "time"
+
+// Bytes is a size: 8388608, "8MiB", "10GB".
+type Bytes int64
+
+// Duration is a time.Duration that can also be written in days: "90s", "30d".
+type Duration time.Duration
+
+// Config is the whole file. Every field has a default that works, see Default.
+type Config struct {
+	DataDir     string `yaml:"data_dir"`
+	MemoryLimit Bytes  `yaml:"memory_limit"`
+	HTTP        HTTP   `yaml:"http"`
+	Node        Node   `yaml:"node"`
+	Docker      Docker `yaml:"docker"`
+	Hold        Hold   `yaml:"hold"`
+	Output      Output `yaml:"output"`
+	Log         Log    `yaml:"log"`
+}
+
+// HTTP is where a process answers requests.
+type HTTP struct {
+	Listen    string `yaml:"listen"`     // host:port
+	TLS       TLS    `yaml:"tls"`        //
+	TokenFile string `yaml:"token_file"` // a file with the bearer token that requests must carry; "" = none
+}
+
+// TLS is a server's certificate.
+type TLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Node is this machine.
+type Node struct {
+	Name string `yaml:"name"` // "" = the host's name
+}
+
+// Docker says where Docker's files and API are.
+type Docker struct {
+	Root    string   `yaml:"root"`    // containers/<id>/<id>-json.log lie below it
+	Socket  string   `yaml:"socket"`  // "unix:///var/run/docker.sock"; "" = none, files alone
+	Exclude []string `yaml:"exclude"` // "name:PATTERN", "image:PATTERN", "label:KEY" or "label:KEY=PATTERN"; PATTERN with * and ?; a bare PATTERN is a name
+}
+
+// Hold is where log files are kept by hard link until their last line is stored.
+type Hold struct {
+	Dir     string `yaml:"dir"`      // "" = <docker.root>/mesoscope-hold
+	Budget  Bytes  `yaml:"budget"`   // most bytes of files that exist only because they are held
+	MinFree string `yaml:"min_free"` // "5%" or a size: below so much free space held files are given up
+}
+
+// Output is where lines go; exactly one member is set.
+type Output struct {
+	Elasticsearch *Elasticsearch `yaml:"elasticsearch"`
+	Embedded      *Embedded      `yaml:"embedded"`
+}
+
+// Elasticsearch is a cluster of version 8 or 9.
+type Elasticsearch struct {
+	Hosts            []string `yaml:"hosts"`
+	Dataset          string   `yaml:"dataset"`
+	Namespace        string   `yaml:"namespace"`
+	Username         string   `yaml:"username"`
+	PasswordFile     string   `yaml:"password_file"`
+	APIKeyFile       string   `yaml:"api_key_file"`
+	CAFile           string   `yaml:"ca_file"`
+	CertFile         string   `yaml:"cert_file"`
+	KeyFile          string   `yaml:"key_file"`
+	CompressionLevel int      `yaml:"compression_level"` // gzip, 0 = off
+	BulkMaxBytes     Bytes    `yaml:"bulk_max_bytes"`    // before compression
+	FlushInterval    Duration `yaml:"flush_interval"`    // the longest that a line waits for company while another bulk is under way
+	Workers          int      `yaml:"workers"`           // bulks under way at the same time
+	LogsDB           string   `yaml:"logsdb"`            // auto, on, off
+	Retention        Duration `yaml:"retention"`
+}
+
+// Embedded is the store in one file.
+type Embedded struct {
+	Path    string   `yaml:"path"`     // "" = <data_dir>/standalone/store.db
+	MaxSize Bytes    `yaml:"max_size"` //
+	MaxAge  Duration `yaml:"max_age"`  //
+}
+
+// Log is how the process speaks about itself, on stderr.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // text, json
+}
