@@ -43,7 +43,7 @@ func doc(id string, number int) string {
 
 func TestBulk(t *testing.T) {
 	for _, zip := range []bool{false, true} {
-		s := New(Options{Check: true})
+		s := New(Options{IDs: true})
 		body := []byte(doc("a", 1) + doc("b", 2))
 		f := func(path string, body []byte, want string) {
 			t.Helper()
@@ -111,7 +111,7 @@ func TestOnLineAndDelay(t *testing.T) {
 }
 
 func TestOthers(t *testing.T) {
-	s := New(Options{Check: true})
+	s := New(Options{IDs: true})
 	srv := httptest.NewServer(s)
 	defer srv.Close()
 	post(t, s, "/logs-x-default/_bulk", []byte(doc("a", 1)), false)

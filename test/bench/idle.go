@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"mesoscope/internal/jsonfile"
+	"mesoscope/test/bench/corpus"
+	"mesoscope/test/bench/sink"
+)
+
+func (b *bench) measureIdle(ctx context.Context) (*table, error) {
+	root, err := b.silentRoot(b.silent)
+	if err != nil {
+		return nil, err
+	}
+	defer root.remove()
+	s, err := startLocal(sink.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer s.stop()
+	p, set, err := b.startAgent(ctx, s, root.dir, "agent", toSink(s.addr, 1), int64(b.silent))
+	if err != nil {
+		return nil, err
+	}
+	defer set.remove()
+	defer p.kill()
+	b.progress("idle: %d silent containers for %v", b.silent, b.idle)
+	if err := sleep(ctx, b.settle); err != nil {
+		return nil, err
+	}
+	before, err := p.cpuNow()
+	if err != nil {
+		return nil, err
+	}
+	begin, bulks := time.Now(), s.Stats().Bulks
+	if err := sleep(ctx, b.idle); err != nil {
+		return nil, err
+	}
+	after, err := p.cpuNow()
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(begin)
+	rss, err := p.memory("VmRSS")
+	if err != nil {
+		return nil, err
+	}
+	t := &table{title: fmt.Sprintf("Idle: %d containers that print nothing, %v", b.silent, b.idle)}
+	t.add("", "CPU ms/s", "RSS MiB", "bulks")
+	t.add("agent", fmt.Sprintf("%.3f", float64((after-before).Microseconds())/1000/took.Seconds()), mib(rss), fmt.Sprint(s.Stats().Bulks-bulks))
+	return t, p.stop()
+}
+
+// silentRoot makes a Docker root in which each of n containers has one line.
+func (b *bench) silentRoot(n int) (setup, error) {
+	root, err := b.newSetup("", "")
+	if err != nil {
+		return root, err
+	}
+	for i := range n {
+		if err := jsonfile.WriteConfig(root.dir, corpus.Container(i)); err != nil {
+			return root, err
+		}
+		w, err := jsonfile.Open(jsonfile.LogPath(root.dir, corpus.ID(i)), jsonfile.Options{})
+		if err != nil {
+			return root, err
+		}
+		line, stream := corpus.NewGenerator(i).AppendLine(nil, 1)
+		if err := w.WriteLine(stream, line, time.Now()); err != nil {
+			return root, err
+		}
+		if err := w.Close(); err != nil {
+			return root, err
+		}
+	}
+	return root, nil
+}
+
+// startAgent starts the binary over root and waits until lines lines are in s.
+func (b *bench) startAgent(ctx context.Context, s *local, root, command, output string, lines int64) (*process, setup, error) {
+	set, err := b.newSetup(root, output)
+	if err != nil {
+		return nil, set, err
+	}
+	file, err := set.write()
+	if err != nil {
+		set.remove()
+		return nil, set, err
+	}
+	p, err := start(0, b.bin, command, "--config", file)
+	if err != nil {
+		set.remove()
+		return nil, set, err
+	}
+	err = p.waitFor(ctx, 10*time.Millisecond, func() (bool, int64, error) {
+		n := s.Stats().Distinct
+		return n >= lines, n, nil
+	})
+	if err != nil {
+		p.kill()
+		set.remove()
+		return nil, set, fmt.Errorf("the first lines did not arrive: %w", err)
+	}
+	return p, set, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

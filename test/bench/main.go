@@ -1,0 +1,143 @@
+// Command bench measures the agent: how many lines it ships for a second of
+// CPU, what it costs when nothing happens, and how long a line takes.
+//
+//	go run ./test/bench                # builds the binary in the working directory and measures all
+//	go run ./test/bench -only idle     # throughput, idle, latency or embedded
+//
+// The way of the data: corpus (written once below -dir, kept) -> the process
+// that is measured, pinned to one core -> sink, a process on another core, that
+// counts -> one table. Throughput also runs a reference, a plain loop over the
+// same files that writes as many bytes to the same sink (reference.go): numbers
+// of two machines are compared by the ratio to it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A bench is one invocation.
+type bench struct {
+	self    string // this program, which is sink and reference too
+	bin     string // mesoscope
+	dir     string // corpora and runs
+	lines   int
+	runs    int
+	silent  int
+	idle    time.Duration
+	settle  time.Duration
+	latency int // lines
+	out     io.Writer
+	err     io.Writer // progress
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out, progress io.Writer) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "sink":
+			return serveSink(ctx, args[1:], out)
+		case "reference":
+			return reference(ctx, args[1:])
+		}
+	}
+	b := &bench{out: out, err: progress}
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.SetOutput(progress)
+	fs.StringVar(&b.bin, "bin", "", "the mesoscope binary; empty: build the one in the working directory")
+	fs.StringVar(&b.dir, "dir", filepath.Join("test", "bench", "out"), "folder for corpora and runs, on a disk like the one that holds Docker's logs")
+	fs.IntVar(&b.lines, "lines", 1_000_000, "lines of a corpus")
+	fs.IntVar(&b.runs, "runs", 5, "runs of each throughput case; the median is printed")
+	fs.IntVar(&b.silent, "silent", 200, "containers of the idle measurement")
+	fs.DurationVar(&b.idle, "idle", 30*time.Second, "how long the idle measurement lasts")
+	fs.DurationVar(&b.settle, "settle", 5*time.Second, "how long a process is left alone after its last line before it counts as idle")
+	fs.IntVar(&b.latency, "latency", 300, "lines of a latency measurement, about 10 a second")
+	only := fs.String("only", "", "measure only these, comma separated: throughput, idle, latency, embedded")
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	parts := []string{"throughput", "idle", "latency", "embedded"}
+	if *only != "" {
+		for _, p := range strings.Split(*only, ",") {
+			if !slices.Contains(parts, p) {
+				return fmt.Errorf("-only %s: there are %s", p, strings.Join(parts, ", "))
+			}
+		}
+		parts = strings.Split(*only, ",")
+	}
+	if b.lines < 1 || b.runs < 1 || b.silent < 1 || b.latency < 1 {
+		return errors.New("-lines, -runs, -silent and -latency must be at least 1")
+	}
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out, "%s\n", machine())
+	measure := map[string]func(context.Context) (*table, error){
+		"throughput": b.measureThroughput, "idle": b.measureIdle, "latency": b.measureLatency, "embedded": b.measureEmbedded,
+	}
+	var errs []error
+	for _, p := range parts {
+		t, err := measure[p](ctx)
+		if t != nil {
+			fmt.Fprintln(b.out)
+			errs = append(errs, t.print(b.out))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", p, err)) // the others are still worth their time
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// prepare finds this program and builds mesoscope.
+func (b *bench) prepare(ctx context.Context) (err error) {
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if b.dir, err = filepath.Abs(b.dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(b.dir, 0o755); err != nil {
+		return err
+	}
+	if b.bin != "" {
+		b.bin, err = filepath.Abs(b.bin)
+		return err
+	}
+	b.bin = filepath.Join(b.dir, "mesoscope")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.bin, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build mesoscope: %w: %s", err, out)
+	}
+	return nil
+}
+
+func (b *bench) progress(format string, args ...any) {
+	fmt.Fprintf(b.err, "%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
+}
