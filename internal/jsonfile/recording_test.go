@@ -122,24 +122,6 @@ func gunzip(t *testing.T, data []byte) ([]byte, string) {
 	return out, extra
 }
 
-// writeRecording keeps each file gzipped with the dockerd's own Extra.
-func writeRecording(t *testing.T, dir string, s logSet) {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for suffix, data := range s.content {
-		var b bytes.Buffer
-		zw, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
-		zw.Extra = []byte(s.extra[suffix])
-		zw.Write(data)
-		zw.Close()
-		if err := os.WriteFile(filepath.Join(dir, "log"+strings.TrimSuffix(suffix, ".gz")+".gz"), b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func readRecording(t *testing.T, r recording) logSet {
 	t.Helper()
 	s := logSet{map[string][]byte{}, map[string]string{}}

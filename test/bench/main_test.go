@@ -78,7 +78,7 @@ func fakeAgent(ctx context.Context, command, config, fault string) error {
 			}
 		}
 	}
-	p := poster{ctx: ctx, url: bulkURL(c.Output.Elasticsearch.Hosts[0])}
+	p := poster{ctx: context.WithoutCancel(ctx), url: bulkURL(c.Output.Elasticsearch.Hosts[0])}
 	l := loop{fields: metadata("x"), post: p.post}
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
