@@ -2,7 +2,7 @@
 // CPU, what it costs when nothing happens, and how long a line takes.
 //
 //	go run ./test/bench                # builds the binary in the working directory and measures all
-//	go run ./test/bench -only idle     # throughput, idle, latency or embedded
+//	go run ./test/bench -only idle     # throughput, idle, latency or searchable
 //
 // The way of the data: corpus (written once below -dir, kept) -> the process
 // that is measured, pinned to one core -> sink, a process on another core, that
@@ -38,8 +38,11 @@ type bench struct {
 	idle    time.Duration
 	settle  time.Duration
 	latency int // lines
-	out     io.Writer
-	err     io.Writer // progress
+
+	elasticsearch string  // URL of a real one; "" = none
+	minRatio      float64 // of the agent to the reference
+	out           io.Writer
+	err           io.Writer // progress
 }
 
 func main() {
@@ -74,13 +77,15 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	fs.DurationVar(&b.idle, "idle", 30*time.Second, "how long the idle measurement lasts")
 	fs.DurationVar(&b.settle, "settle", 5*time.Second, "how long a process is left alone after its last line before it counts as idle")
 	fs.IntVar(&b.latency, "latency", 300, "lines of a latency measurement, about 10 a second")
-	only := fs.String("only", "", "measure only these, comma separated: throughput, idle, latency, embedded")
+	fs.StringVar(&b.elasticsearch, "elasticsearch", "", "URL of a real server, to measure there too how long a line takes to be found")
+	fs.Float64Var(&b.minRatio, "min-ratio", 0, "fail if the agent ships fewer lines per CPU second than so many times the reference")
+	only := fs.String("only", "", "measure only these, comma separated: throughput, idle, latency, searchable")
 	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	parts := []string{"throughput", "idle", "latency", "embedded"}
+	parts := []string{"throughput", "idle", "latency", "searchable"}
 	if *only != "" {
 		for _, p := range strings.Split(*only, ",") {
 			if !slices.Contains(parts, p) {
@@ -97,7 +102,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	}
 	fmt.Fprintf(b.out, "%s\n", machine())
 	measure := map[string]func(context.Context) (*table, error){
-		"throughput": b.measureThroughput, "idle": b.measureIdle, "latency": b.measureLatency, "embedded": b.measureEmbedded,
+		"throughput": b.measureThroughput, "idle": b.measureIdle, "latency": b.measureLatency, "searchable": b.measureSearchable,
 	}
 	var errs []error
 	for _, p := range parts {

@@ -66,6 +66,7 @@ func (b *bench) measureThroughput(ctx context.Context) (*table, error) {
 	}
 	t := &table{title: fmt.Sprintf("Throughput: %s lines from json-file to acknowledged _bulk on one core, median of %d", thousands(float64(b.lines)), b.runs)}
 	t.add("", "lines/CPU s", "range", "ratio", "CPU µs/line", "lines/s", "MB/s", "peak MiB", "wire B/line", "body B/line", "bulks", "lost", "doubled")
+	var slow []error
 	for _, c := range throughputCases {
 		reference := summary(results[c][1], (result).perCPU)
 		for j, subject := range subjects {
@@ -76,8 +77,12 @@ func (b *bench) measureThroughput(ctx context.Context) (*table, error) {
 			bulks := summary(rs, func(r result) float64 { return float64(r.stats.Bulks) })
 			speed := summary(rs, func(r result) float64 { return float64(r.lines) / r.wall.Seconds() })
 			lost, doubled := losses(rs)
+			ratio := per.median / reference.median
+			if ratio < b.minRatio {
+				slow = append(slow, fmt.Errorf("%s, %d containers, gzip %s: %.2f times the reference, want %.2f", subject.name, c.containers, onOff(c.gzip), ratio, b.minRatio))
+			}
 			t.add(fmt.Sprintf("%-9s %2d containers, gzip %s", subject.name, c.containers, onOff(c.gzip)),
-				thousands(per.median), thousands(per.low)+"-"+thousands(per.high), fmt.Sprintf("%.2f", per.median/reference.median),
+				thousands(per.median), thousands(per.low)+"-"+thousands(per.high), fmt.Sprintf("%.2f", ratio),
 				fmt.Sprintf("%.3f", 1e6/per.median), thousands(speed.median), fmt.Sprintf("%.0f", speed.median*float64(sizes[c])/lines/1e6),
 				mib(int64(summary(rs, func(r result) float64 { return float64(r.peak) }).high)),
 				fmt.Sprintf("%.0f", float64(last.stats.WireBytes)/lines), fmt.Sprintf("%.0f", float64(last.stats.BodyBytes)/lines),
@@ -88,7 +93,7 @@ func (b *bench) measureThroughput(ctx context.Context) (*table, error) {
 		"ratio: lines per CPU second against the reference, a plain loop that reads the same files and writes bodies of the same kind to the same sink, in the same run.",
 		"CPU: user and system of the whole process with its start and end. MB/s: of json-file. lost, doubled: by the marker of each line, all runs together.",
 	}
-	return t, nil
+	return t, errors.Join(slow...)
 }
 
 func (r result) perCPU() float64 { return float64(r.lines) / r.cpu.Seconds() }
