@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -26,6 +28,14 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if len(os.Args) == 3 && os.Args[1] == "demo-parent" {
+		exe, err := os.Executable()
+		if err == nil {
+			_, err = Start(context.Background(), os.Args[2], []string{exe, "demo-service"}, slog.New(slog.DiscardHandler))
+		}
+		fmt.Println("started", err)
+		select {} // until it is killed
 	}
 	os.Exit(m.Run())
 }
@@ -109,6 +119,63 @@ func TestParentGone(t *testing.T) {
 	if d.err != nil {
 		t.Error(d.err)
 	}
+}
+
+// TestParentKilled holds that the services end in order, with their counts,
+// when the parent has no chance to tell them.
+func TestParentKilled(t *testing.T) {
+	root := t.TempDir()
+	parent := exec.Command(self(t)[0], "demo-parent", root)
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "started <nil>\n" {
+		t.Fatalf("%q %v", line, err)
+	}
+	for len(runningContainers(t, root)) < len(services)-1 { // the job comes later
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	parent.Wait()
+	for len(runningContainers(t, root)) > 0 {
+		time.Sleep(5 * time.Millisecond) // go test's timeout is the limit
+	}
+	h := holder{t: t, root: root}
+	h.hold()
+	compare(t, root, h.read())
+}
+
+// runningContainers are the ids that config.v2.json says are running.
+func runningContainers(t *testing.T, root string) (ids []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, "containers", "*", "config.v2.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		var c struct {
+			ID    string
+			State struct{ Running bool }
+		}
+		data, err := os.ReadFile(f)
+		if err == nil {
+			err = json.Unmarshal(data, &c)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.State.Running {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
 }
 
 func TestStartFails(t *testing.T) {
