@@ -105,6 +105,7 @@ func payment() func(*process) time.Duration {
 		case p.live && p.up() > 8*time.Second && p.chance(10):
 			say("ERROR", "c.e.shop.payment.LedgerService", "Could not book order %d, giving up", p.IntN(1e7))
 			p.write(stderr, crash)
+			p.write(stdout, "[entrypoint] java ended with status 1, giving up") // and no newline
 			p.exit(1)
 		case p.chance(5):
 			say("WARN", "com.zaxxer.hikari.pool.HikariPool", "ledger - Thread starvation or clock leap detected (housekeeper delta=%ds).", 30+p.IntN(30))

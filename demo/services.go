@@ -46,7 +46,7 @@ var services = map[string]service{
 		env:    []string{"NODE_ENV=production", "DATABASE_PASSWORD=correct-horse-battery-staple"},
 		past:   15 * time.Minute, program: checkout,
 	},
-	"payment": { // Java: crashes with a stack trace and is started again, in the same file
+	"payment": { // Java: crashes with a stack trace, leaves a line unfinished, and is started again in the same file
 		app: "/shop/payment", image: "registry.example.com/shop/payment:1.8.0", cmd: []string{"java", "-jar", "/app/payment.jar"},
 		labels: map[string]string{"team": "payments"}, past: 10 * time.Minute, program: payment,
 	},
