@@ -1,0 +1,217 @@
+package tail
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+)
+
+// A state is what the checkpoint knows of one source.
+type state struct {
+	ID          string       `json:"id"`
+	Gone        bool         `json:"gone,omitempty"` // the source is finished: forget it
+	Generations []generation `json:"gens,omitempty"` // oldest first
+	Settled     [2]Position  `json:"settled"`        // stdout, stderr
+	// Horizon is the place above which nothing has been handed to a sink.
+	Horizon Position `json:"horizon"`
+}
+
+// A checkpoint is the file that says how far each source is settled. It is a
+// log: the last record of a source counts, and a new file replaces it when it
+// has grown to several times what it says.
+//
+//	mesoscope-checkpoint 1\n
+//	<crc32c of the JSON, 8 hex digits> <JSON of a state>\n
+//	…
+//
+// A record whose sum is wrong is passed over: the source then begins at an
+// older record, or at the beginning of all that is at hand. That is safe,
+// because documents have the same ids when they are sent again.
+type checkpoint struct {
+	path string
+	file *os.File
+	size int64            // of the file
+	last map[string]state // by source, as in the file
+	live int64            // bytes that the last records alone would take
+	lens map[string]int64
+}
+
+const (
+	checkpointName    = "mesoscope-checkpoint"
+	checkpointVersion = 1
+	// compactAt and compactSlack say when a new file is written: cheap at 5,000
+	// sources (2 MB), and a small file may grow for a while.
+	compactAt    = 4
+	compactSlack = 1 << 20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// openCheckpoint reads the file in folder dir, or begins one. damaged counts
+// the records that were passed over. A file of a newer version is an error.
+func openCheckpoint(dir string) (c *checkpoint, damaged int, err error) {
+	c = &checkpoint{path: filepath.Join(dir, "checkpoint"), last: map[string]state{}, lens: map[string]int64{}}
+	text, err := os.ReadFile(c.path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, 0, fmt.Errorf("read checkpoint: %w", err)
+	}
+	if damaged, err = c.load(text); err != nil {
+		return nil, 0, err
+	}
+	// Always begin with a new file: it has no torn end to write behind.
+	if err := c.compact(); err != nil {
+		return nil, 0, err
+	}
+	return c, damaged, nil
+}
+
+func (c *checkpoint) load(text []byte) (damaged int, err error) {
+	head, rest, found := bytes.Cut(text, []byte("\n"))
+	if !found {
+		if len(text) > 0 {
+			damaged++
+		}
+		return damaged, nil
+	}
+	var version int
+	if n, _ := fmt.Sscanf(string(head), checkpointName+" %d", &version); n != 1 {
+		return 1, nil // not a checkpoint: everything at hand is read again
+	}
+	if version > checkpointVersion {
+		return 0, fmt.Errorf("checkpoint %s has version %d, this mesoscope knows up to %d: run the newer one again, or move the file away to read everything at hand again",
+			c.path, version, checkpointVersion)
+	}
+	for len(rest) > 0 {
+		var line []byte
+		line, rest, found = bytes.Cut(rest, []byte("\n"))
+		var s state
+		if !found || !decodeRecord(line, &s) {
+			damaged++
+			continue
+		}
+		c.remember(s, int64(len(line))+1)
+	}
+	return damaged, nil
+}
+
+func decodeRecord(line []byte, s *state) bool {
+	if len(line) < 10 || line[8] != ' ' {
+		return false
+	}
+	var sum uint32
+	if _, err := fmt.Sscanf(string(line[:8]), "%08x", &sum); err != nil {
+		return false
+	}
+	return crc32.Checksum(line[9:], castagnoli) == sum && json.Unmarshal(line[9:], s) == nil && s.ID != ""
+}
+
+func appendRecord(dst []byte, s state) ([]byte, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return dst, err
+	}
+	dst = fmt.Appendf(dst, "%08x ", crc32.Checksum(text, castagnoli))
+	dst = append(dst, text...)
+	return append(dst, '\n'), nil
+}
+
+func (c *checkpoint) remember(s state, n int64) {
+	c.live -= c.lens[s.ID]
+	if s.Gone {
+		delete(c.last, s.ID)
+		delete(c.lens, s.ID)
+		return
+	}
+	c.last[s.ID], c.lens[s.ID] = s, n
+	c.live += n
+}
+
+// save makes the given states durable. When it returns an error, none of them
+// may be relied on, and the file is as good as before.
+func (c *checkpoint) save(states []state) error {
+	if len(states) == 0 {
+		return nil
+	}
+	var text []byte
+	var err error
+	ends := make([]int64, len(states))
+	for i, s := range states {
+		if text, err = appendRecord(text, s); err != nil {
+			return fmt.Errorf("write checkpoint: %w", err)
+		}
+		ends[i] = int64(len(text))
+	}
+	if _, err := c.file.WriteAt(text, c.size); err != nil {
+		// What was written in part has no newline or a wrong sum, and the next
+		// try writes over it.
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	if err := syncData(c.file); err != nil {
+		return fmt.Errorf("sync checkpoint: %w", err)
+	}
+	c.size += int64(len(text))
+	from := int64(0)
+	for i, s := range states {
+		c.remember(s, ends[i]-from)
+		from = ends[i]
+	}
+	if c.size > compactAt*c.live+compactSlack {
+		return c.compact()
+	}
+	return nil
+}
+
+// compact writes the last records into a new file that replaces the old one.
+func (c *checkpoint) compact() (err error) {
+	text := fmt.Appendf(nil, "%s %d\n", checkpointName, checkpointVersion)
+	lens := make(map[string]int64, len(c.last))
+	for id, s := range c.last {
+		before := len(text)
+		if text, err = appendRecord(text, s); err != nil {
+			return fmt.Errorf("write checkpoint: %w", err)
+		}
+		lens[id] = int64(len(text) - before)
+	}
+	f, err := os.OpenFile(c.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if _, err = f.Write(text); err == nil {
+		if err = f.Sync(); err == nil {
+			err = os.Rename(f.Name(), c.path)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	if err = syncDir(filepath.Dir(c.path)); err != nil {
+		return fmt.Errorf("write checkpoint: %w", err)
+	}
+	if c.file != nil {
+		c.file.Close()
+	}
+	c.file, c.size, c.lens = f, int64(len(text)), lens
+	c.live = c.size
+	return nil
+}
+
+func (c *checkpoint) close() error { return c.file.Close() }
+
+// syncDir makes a rename or a new name in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -1,0 +1,47 @@
+package tail
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// skipHole is the offset of the first byte at or behind off that is not in a
+// hole of the file, or off if that cannot be told.
+func skipHole(f *os.File, off int64) int64 {
+	if at, err := unix.Seek(int(f.Fd()), off, unix.SEEK_DATA); err == nil && at > off {
+		return at
+	}
+	return off
+}
+
+// linkOpen makes a hard link to an open file, whatever its name is by now.
+// fs.ErrNotExist: it has no name left to link to.
+func linkOpen(f *os.File, path string) error {
+	err := unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(f.Fd())), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	if err != nil {
+		return &os.LinkError{Op: "link", Old: f.Name(), New: path, Err: err}
+	}
+	return nil
+}
+
+// syncData makes the content of f durable, and no more of its metadata than
+// reading it needs.
+func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+
+// diskBytes is what a file really takes, and how many names it has.
+func diskBytes(fi os.FileInfo) (bytes int64, names uint64) {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512, uint64(st.Nlink)
+	}
+	return fi.Size(), 1
+}
+
+func inode(fi os.FileInfo) uint64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Ino
+	}
+	return 0
+}

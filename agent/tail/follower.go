@@ -1,0 +1,455 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mesoscope/record"
+)
+
+// Config says how to follow.
+type Config struct {
+	// StateDir is the folder of the checkpoint. One process at a time.
+	StateDir string
+	// HoldDir is the folder of the hard links, on the same mount as the logs.
+	// "" holds nothing: files are kept open instead.
+	HoldDir string
+	// Out takes the batches. A full channel makes the files wait.
+	Out chan<- *record.Batch
+	// Cursors are what the sink itself knows of each Stream.Name, if it keeps
+	// Batch.Cursor together with the lines; else nil.
+	Cursors map[string][]byte
+	// Attrs is called when a container's entries carry other attrs (a JSON
+	// object, see pipeline.Entry) than before; streams that it returns replace
+	// the present ones. May be nil.
+	Attrs func(id string, attrs []byte) [2]*record.Stream
+	// InFlight is how many bytes may be on their way to the sink; 0 means 32
+	// MiB.
+	InFlight int64
+	// Workers read and encode; 0 means one for each core, at most 4.
+	Workers int
+	// Sweep is how often all folders are looked at even if nothing woke us,
+	// because inotify can overflow; 0 means 30 s. Folders that cannot be
+	// watched are looked at each second.
+	Sweep    time.Duration
+	Log      *slog.Logger
+	Registry prometheus.Registerer // may be nil
+}
+
+// A Follower follows the logs of a set of containers.
+type Follower struct {
+	out     chan<- *record.Batch
+	cursors map[string][]byte
+	attrs   func(string, []byte) [2]*record.Stream
+	limit   int64
+	workers int
+	sweep   time.Duration
+	log     *slog.Logger
+	metrics *metrics
+	hold    hold
+
+	queue      queue
+	inflight   atomic.Int64
+	room       chan struct{} // a token when a flight has landed and somebody may wait
+	save       chan struct{} // a token asks for a checkpoint now
+	flights    sync.Pool
+	watch      *watcher
+	checkpoint *checkpoint
+	crowded    atomic.Bool // more sources than files may stay open
+
+	mu      sync.Mutex
+	sources map[string]*source
+}
+
+// New opens the state. It fails if the state is of a newer version, or cannot
+// be read or written.
+func New(cfg Config) (*Follower, error) {
+	f := &Follower{
+		out: cfg.Out, cursors: cfg.Cursors, attrs: cfg.Attrs, limit: cfg.InFlight, workers: cfg.Workers, sweep: cfg.Sweep, log: cfg.Log,
+		hold: hold{dir: cfg.HoldDir}, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{},
+	}
+	if f.limit == 0 {
+		f.limit = 32 << 20
+	}
+	if f.workers == 0 {
+		f.workers = min(4, runtime.GOMAXPROCS(0))
+	}
+	if f.sweep == 0 {
+		f.sweep = 30 * time.Second
+	}
+	f.queue.init()
+	f.flights.New = func() any { return new(flight) }
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	if f.hold.dir != "" {
+		if err := os.MkdirAll(f.hold.dir, 0o700); err != nil {
+			f.hold.fail(err)
+			f.hold.dir = ""
+		}
+	}
+	var damaged int
+	var err error
+	if f.checkpoint, damaged, err = openCheckpoint(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	if damaged > 0 {
+		f.log.Warn("the checkpoint is damaged; logs whose place is not known are read again from what is at hand, with the same ids", "records", damaged)
+	}
+	f.metrics = newMetrics(cfg.Registry, f)
+	f.watch, err = newWatcher()
+	if err != nil {
+		f.log.Warn("folders cannot be watched and are looked at each second instead", "error", err)
+	}
+	return f, nil
+}
+
+// Held lists the containers of which lines may not be stored yet: those in the
+// checkpoint and those in the hold folder. Set has to name each of them, as
+// Gone if it does not exist any more.
+func (f *Follower) Held() []string {
+	seen := map[string]bool{}
+	var ids []string
+	for id := range f.checkpoint.last {
+		seen[id] = true
+		ids = append(ids, id)
+	}
+	for _, id := range f.hold.ids() {
+		if !seen[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// HoldFolder is where what concerns one container may be kept until its last
+// line is settled, or "" if nothing is held. It exists when the call returns.
+func (f *Follower) HoldFolder(id string) string {
+	if f.hold.dir == "" {
+		return ""
+	}
+	dir := f.hold.folder(id)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		f.hold.fail(err)
+		return ""
+	}
+	return dir
+}
+
+// HoldProblem says why files cannot be held, or "".
+func (f *Follower) HoldProblem() string { return f.hold.Problem() }
+
+// Set says what there is to follow. Sources that are not named any more are
+// Gone: they are read to the end of what is held, then forgotten.
+func (f *Follower) Set(targets []Target) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	named := make(map[string]bool, len(targets))
+	for _, t := range targets {
+		named[t.ID] = true
+		s := f.sources[t.ID]
+		if s == nil {
+			st, known := f.checkpoint.last[t.ID]
+			s = newSource(t, st, known)
+			f.sources[t.ID] = s
+			s.watched = f.watch.add(filepath.Dir(t.Path), s)
+			f.queue.push(s)
+			continue
+		}
+		f.retarget(s, t)
+	}
+	f.crowded.Store(len(f.sources) > openFiles)
+	for id, s := range f.sources {
+		if !named[id] {
+			s.mu.Lock()
+			t := s.target
+			s.mu.Unlock()
+			t.Gone = true
+			f.retarget(s, t)
+		}
+	}
+}
+
+// openFiles is how many live files may stay open while nothing happens. With
+// more sources, held files are closed: they can be opened again at any time.
+const openFiles = 512
+
+// retarget wakes s if something changed that it acts on.
+func (f *Follower) retarget(s *source, t Target) {
+	s.mu.Lock()
+	old := s.target
+	s.target = t
+	s.mu.Unlock()
+	if old.Running != t.Running || old.Gone != t.Gone || old.Path != t.Path {
+		s.rescan.Store(true)
+		f.queue.push(s)
+	}
+}
+
+// Run follows until ctx ends. Batches that were handed over may still be
+// settled after that; Close then makes it durable.
+func (f *Follower) Run(ctx context.Context) {
+	var group sync.WaitGroup
+	for range f.workers {
+		group.Go(func() { f.work(ctx) })
+	}
+	group.Go(func() { f.watch.run(f.wake) })
+	group.Go(func() { f.sweepAll(ctx) })
+	group.Go(func() { f.checkpoints(ctx) })
+	<-ctx.Done()
+	f.queue.close()
+	f.watch.close()
+	group.Wait()
+}
+
+// Close writes a last checkpoint of what is settled by now. Call it after Run,
+// when the sink has ended.
+func (f *Follower) Close() error {
+	return errors.Join(f.writeCheckpoint(), f.checkpoint.close())
+}
+
+// wake is called when the folder of s changed; rescan if names did.
+func (f *Follower) wake(s *source, rescan bool) {
+	if rescan {
+		s.rescan.Store(true)
+	}
+	f.queue.push(s)
+}
+
+func (f *Follower) work(ctx context.Context) {
+	w := &worker{f: f, buf: make([]byte, pieceBytes)}
+	for {
+		s := f.queue.pop()
+		if s == nil || !f.waitForRoom(ctx) {
+			return
+		}
+		w.created = time.Now().UTC().AppendFormat(w.created[:0], time.RFC3339Nano)
+		s.mu.Lock()
+		v, err := w.step(s)
+		if err != nil {
+			if s.problem != err.Error() {
+				f.log.Warn("a log cannot be followed at present", "container", s.id, "error", err)
+			}
+			s.problem = err.Error()
+		} else if s.problem != "" && v == again {
+			s.problem = ""
+		}
+		if v == idle && s.gen != nil && s.gen.Hold != "" && f.crowded.Load() {
+			s.gen.close() // it can be opened again; descriptors are few
+		}
+		s.mu.Unlock()
+		f.metrics.read(w)
+		if len(w.buf) > pieceBytes {
+			w.buf = make([]byte, pieceBytes)
+		}
+		for _, fl := range w.ready {
+			select {
+			case f.out <- &fl.Batch:
+			case <-ctx.Done():
+				// Not handed over, so it never lands, and what it holds is read
+				// again at the next start.
+				return
+			}
+		}
+		clear(w.ready)
+		w.ready = w.ready[:0]
+		f.queue.done(s, v == again)
+	}
+}
+
+// waitForRoom waits until the sink has settled enough. false: ctx has ended.
+func (f *Follower) waitForRoom(ctx context.Context) bool {
+	for f.inflight.Load() > f.limit {
+		select {
+		case <-f.room:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// flight gives an empty flight for stream k of s.
+func (f *Follower) flight(s *source, k int) *flight {
+	fl := f.flights.Get().(*flight)
+	fl.source, fl.stream = s, k
+	fl.Reset(s.target.Streams[k], func(*record.Batch) { f.land(fl) })
+	return fl
+}
+
+// land is called by the sink, from its goroutine.
+func (f *Follower) land(fl *flight) {
+	s := fl.source
+	left := f.inflight.Add(-fl.bytes)
+	if s.land(fl) {
+		f.queue.push(s)
+	}
+	fl.source = nil
+	if cap(fl.Body) <= 2*batchBytes {
+		f.flights.Put(fl)
+	}
+	if left <= f.limit {
+		select {
+		case f.room <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// kick asks for a checkpoint now.
+func (f *Follower) kick() {
+	select {
+	case f.save <- struct{}{}:
+	default:
+	}
+}
+
+// checkpoints writes one each second in which something changed, and when
+// asked.
+func (f *Follower) checkpoints(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-f.save:
+		}
+		err := f.writeCheckpoint()
+		if err != nil && !failing {
+			f.log.Error("the checkpoint cannot be written; reading waits, nothing is lost", "error", err)
+		} else if err == nil && failing {
+			f.log.Info("the checkpoint can be written again")
+		}
+		failing = err != nil
+	}
+}
+
+// writeCheckpoint makes what changed durable, and then does what had to wait
+// for that: unlink what is settled, send on what was above the horizon.
+func (f *Follower) writeCheckpoint() error {
+	f.mu.Lock()
+	var changed []*source
+	for _, s := range f.sources {
+		s.mu.Lock()
+		if s.dirty && s.begun {
+			changed = append(changed, s)
+		}
+		s.mu.Unlock()
+	}
+	f.mu.Unlock()
+	states := make([]state, 0, len(changed))
+	for _, s := range changed {
+		s.mu.Lock()
+		states = append(states, s.snapshot())
+		s.dirty = false
+		s.mu.Unlock()
+	}
+	if err := f.checkpoint.save(states); err != nil {
+		for _, s := range changed {
+			s.mu.Lock()
+			s.dirty = true
+			s.mu.Unlock()
+		}
+		return err
+	}
+	for i, s := range changed {
+		f.afterCheckpoint(s, states[i])
+	}
+	return nil
+}
+
+func (f *Follower) afterCheckpoint(s *source, st state) {
+	if st.Gone {
+		f.watch.remove(s)
+		f.hold.forget(s.id)
+		f.mu.Lock()
+		delete(f.sources, s.id)
+		f.mu.Unlock()
+		return
+	}
+	s.mu.Lock()
+	s.horizon = st.Horizon
+	for _, g := range st.Generations {
+		if !g.Done || g.Hold == "" {
+			continue
+		}
+		if err := f.hold.release(s.id, g.Hold); err != nil {
+			f.log.Warn("a held file cannot be removed", "error", err)
+			continue
+		}
+		if k := s.find(func(k *generation) bool { return k.N == g.N }); k != nil {
+			k.Hold = ""
+			k.close()
+			s.dirty = true
+			s.rescan.Store(true) // forgets it if it has no file any more
+		}
+	}
+	wake := s.parked
+	s.mu.Unlock()
+	if wake {
+		f.queue.push(s)
+	}
+}
+
+// sweepAll looks at every folder now and then.
+func (f *Follower) sweepAll(ctx context.Context) {
+	const unwatched = time.Second
+	tick := time.NewTicker(min(unwatched, f.sweep))
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		all := time.Since(last) >= f.sweep
+		if all {
+			last = time.Now()
+		}
+		f.mu.Lock()
+		for _, s := range f.sources {
+			if (all || !s.watched) && s.changed() {
+				f.wake(s, true)
+			} else if s.waits() {
+				f.wake(s, false)
+			}
+		}
+		f.mu.Unlock()
+	}
+}
+
+// changed says whether the live file is another one or has another size than
+// at the last sweep, or the source waits for something that a look may cure.
+func (s *source) changed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var size int64
+	var ino uint64
+	if fi, err := os.Stat(s.target.Path); err == nil {
+		size, ino = fi.Size(), inode(fi)
+	}
+	differs := size != s.seenSize || ino != s.seenIno || s.problem != "" || s.gen != nil && s.gen.at == "" && !s.gen.ended
+	s.seenSize, s.seenIno = size, ino
+	return differs
+}
+
+// waits says whether a second look after some time is needed.
+func (s *source) waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dangling
+}

@@ -1,0 +1,347 @@
+package tail
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+
+	"mesoscope/agent/pipeline"
+)
+
+// A generation is one file that dockerd wrote. It is recognised by its inode
+// and the time of its first entry together: the time alone is not unique (a
+// huge line fills several files whose entries all have its time), the inode
+// alone is used again for new files.
+type generation struct {
+	N    int64  `json:"n"`              // ordinal among those of its container, growing
+	Ino  uint64 `json:"ino"`            // of the file that was seen first, or of its compressed copy
+	Head int64  `json:"head"`           // time of the first entry, ns
+	From int64  `json:"from,omitempty"` // where the first entry begins: behind NULs, if the file was truncated in place
+	Path string `json:"path"`           // of the live file when it was born
+	Hold string `json:"hold,omitempty"` // name of the link in the hold folder of the container
+	Done bool   `json:"done,omitempty"` // all of it is settled; remembered while a file of it exists
+	Lost bool   `json:"lost,omitempty"` // what was not read of it cannot be read any more
+	Size int64  `json:"size,omitempty"` // uncompressed, once it has been read to its end
+
+	headEnd  int64   // behind the first entry
+	headTail []byte  // its last bytes
+	sum      *uint32 // checksum of the whole file, once it was needed
+	at       string  // path of the file as last seen in the container's folder, "" if gone
+	ended    bool    // no more bytes can come
+	file     *os.File
+	inflate  *inflater // over file, if that is compressed
+	size     int64     // as last seen, uncompressed
+	origins  [2]*pipeline.Origin
+}
+
+// name is what log.file.generation says.
+func (g *generation) name() string {
+	return strconv.FormatInt(g.Head, 36) + "-" + strconv.FormatUint(g.Ino, 36)
+}
+
+// holdName is the name of the link, which says all that is needed to recognise
+// the generation should the checkpoint be lost.
+func (g *generation) holdName() string {
+	return fmt.Sprintf("%d_%d_%d_%d", g.N, g.Ino, g.Head, g.From)
+}
+
+func parseHoldName(name string) (g generation, ok bool) {
+	n, err := fmt.Sscanf(name, "%d_%d_%d_%d", &g.N, &g.Ino, &g.Head, &g.From)
+	g.Hold = name
+	return g, err == nil && n == 4
+}
+
+// A head is what is read at the beginning of a file to recognise it.
+type head struct {
+	nanos     int64 // time of the first entry
+	from, end int64 // where that entry lies
+}
+
+var errNoEntry = errors.New("no whole entry yet")
+
+// headLimit bounds the look for the first entry: behind so much garbage the
+// file is not a json-file log.
+const headLimit = 4 << 20
+
+// readHead finds the first entry. errNoEntry: the file is empty, holds NULs
+// only, or an entry that is still being written.
+func readHead(r io.ReaderAt, skipHole func(int64) int64) (head, error) {
+	buf := make([]byte, 4096)
+	var p pipeline.Parser
+	var e pipeline.Entry
+	off := int64(0)
+	for off < headLimit {
+		if off == 0 && skipHole != nil {
+			off = skipHole(0)
+		}
+		n, err := r.ReadAt(buf, off)
+		if err != nil && err != io.EOF {
+			return head{}, err
+		}
+		b := buf[:n]
+		if zeros := leadingZeros(b); zeros > 0 {
+			off += int64(zeros)
+			if zeros == n {
+				if n == 0 || err == io.EOF {
+					return head{}, errNoEntry
+				}
+				continue
+			}
+			b = b[zeros:]
+		}
+		nl := bytes.IndexByte(b, '\n')
+		if nl < 0 {
+			if err == io.EOF {
+				return head{}, errNoEntry
+			}
+			if len(buf) >= headLimit {
+				break
+			}
+			buf = make([]byte, 4*len(buf))
+			continue
+		}
+		line := b[:nl]
+		for at := 0; at < len(line); at = pipeline.Resync(line, at+1) {
+			if p.Parse(line[at:], &e) == nil {
+				return head{nanos: e.Nanos, from: off + int64(at), end: off + int64(nl) + 1}, nil
+			}
+		}
+		off += int64(nl) + 1
+	}
+	return head{}, fmt.Errorf("no entry of a json-file log in the first %d MiB", headLimit>>20)
+}
+
+func leadingZeros(b []byte) int {
+	n := 0
+	for n < len(b) && b[n] == 0 {
+		n++
+	}
+	return n
+}
+
+// An inflater gives a compressed file the one read that is needed here: pieces
+// from offsets that never go back behind an earlier call's offset.
+type inflater struct {
+	file *os.File
+	gz   *gzip.Reader
+	at   int64  // offset of rest[0] in the uncompressed bytes
+	rest []byte // read and not yet passed by
+	err  error  // why there is no more
+}
+
+func newInflater(f *os.File) (*inflater, error) {
+	z, err := gzip.NewReader(io.NewSectionReader(f, 0, 1<<62))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return &inflater{file: f, gz: z}, nil
+}
+
+// ReadAt fills p from off, which must not lie before the off of an earlier
+// call. A damaged end reads as the end.
+func (z *inflater) ReadAt(p []byte, off int64) (int, error) {
+	if off < z.at {
+		return 0, fmt.Errorf("%s: cannot go back from %d to %d in a compressed file", z.file.Name(), z.at, off)
+	}
+	for z.err == nil && z.at+int64(len(z.rest)) < off+int64(len(p)) {
+		if drop := min(off-z.at, int64(len(z.rest))); drop > 0 {
+			z.rest = z.rest[:copy(z.rest, z.rest[drop:])]
+			z.at += drop
+		}
+		var chunk [64 << 10]byte
+		n, err := z.gz.Read(chunk[:])
+		z.rest = append(z.rest, chunk[:n]...)
+		z.err = err
+	}
+	skip := off - z.at
+	if skip >= int64(len(z.rest)) {
+		return 0, io.EOF
+	}
+	n := copy(p, z.rest[skip:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// reader is the open file of g, uncompressed.
+func (g *generation) reader() io.ReaderAt {
+	if g.inflate != nil {
+		return g.inflate
+	}
+	return g.file
+}
+
+func (g *generation) close() {
+	if g.file != nil {
+		g.file.Close()
+		g.file, g.inflate = nil, nil
+	}
+}
+
+// open opens the file of g, from the hold folder or from where it was last
+// seen, and checks that it is the file it should be. fs.ErrNotExist: there is
+// no file of it any more.
+func (g *generation) open(holdDir string) error {
+	if g.file != nil {
+		return nil
+	}
+	var tried []string
+	if g.Hold != "" {
+		tried = append(tried, filepath.Join(holdDir, g.Hold))
+	}
+	if g.at != "" {
+		tried = append(tried, g.at)
+	}
+	var first error = os.ErrNotExist
+	for _, path := range tried {
+		f, err := os.Open(path)
+		if err == nil {
+			if err = g.take(f); err == nil {
+				return nil
+			}
+			f.Close()
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			first = err
+		}
+	}
+	return first
+}
+
+// take makes f the open file of g if it begins as g does.
+func (g *generation) take(f *os.File) error {
+	var z *inflater
+	var r io.ReaderAt = f
+	if compressed(f) {
+		var err error
+		if z, err = newInflater(f); err != nil {
+			return err
+		}
+		r = z
+	}
+	h, err := readHead(r, holeSkipper(f, z))
+	if errors.Is(err, errNoEntry) {
+		return os.ErrNotExist
+	}
+	if err != nil {
+		return err
+	}
+	if h.nanos != g.Head {
+		return os.ErrNotExist
+	}
+	if z != nil { // begin again: readHead may have passed what is to be read
+		if z, err = newInflater(f); err != nil {
+			return err
+		}
+	} else if err := g.rememberHead(f, h); err != nil {
+		return err
+	}
+	g.file, g.inflate = f, z
+	return nil
+}
+
+// holeSkipper jumps over the hole that a truncation in place leaves, which may
+// be as large as the file once was. nil where that cannot be done.
+func holeSkipper(f *os.File, z *inflater) func(int64) int64 {
+	if z != nil {
+		return nil
+	}
+	return func(off int64) int64 { return skipHole(f, off) }
+}
+
+func compressed(f *os.File) bool {
+	var magic [2]byte
+	n, _ := f.ReadAt(magic[:], 0)
+	return n == 2 && magic == [2]byte{0x1f, 0x8b}
+}
+
+// intact says whether the open file of g still begins as it did. A truncation
+// in place does not show in the size: dockerd goes on at its old offset and
+// leaves NULs before it. The end of the first entry holds its time, which
+// tells it from every other file's.
+func (g *generation) intact(size int64) bool {
+	if g.inflate != nil || len(g.headTail) == 0 {
+		return true
+	}
+	var buf [headTailLen]byte
+	b := buf[:len(g.headTail)]
+	n, _ := g.file.ReadAt(b, g.headEnd-int64(len(b)))
+	return size >= g.headEnd && n == len(b) && bytes.Equal(b, g.headTail)
+}
+
+// headTailLen covers `"time":"2006-01-02T15:04:05.999999999Z"}` and a newline.
+const headTailLen = 41
+
+// rememberHead keeps the end of the first entry for intact.
+func (g *generation) rememberHead(r io.ReaderAt, h head) error {
+	b := make([]byte, min(headTailLen, h.end-h.from))
+	if _, err := r.ReadAt(b, h.end-int64(len(b))); err != nil && err != io.EOF {
+		return err
+	}
+	g.headEnd, g.headTail = h.end, b
+	return nil
+}
+
+// compresses says whether the compressed file z holds what g holds. The time of
+// the first entry alone does not tell: the files that a huge line fills share
+// it. So the size is compared, and the checksum where g's file is held.
+func (z *generation) compresses(g *generation, holdDir string) bool {
+	var trailer [8]byte
+	fi, err := z.file.Stat()
+	if err != nil || fi.Size() < int64(len(trailer)) {
+		return false
+	}
+	if _, err := z.file.ReadAt(trailer[:], fi.Size()-int64(len(trailer))); err != nil {
+		return false
+	}
+	sum, size := binary.LittleEndian.Uint32(trailer[:]), binary.LittleEndian.Uint32(trailer[4:])
+	if g.Hold == "" {
+		return g.Size == 0 || uint32(g.Size) == size
+	}
+	f, err := os.Open(filepath.Join(holdDir, g.Hold))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil || uint32(fi.Size()) != size {
+		return compressed(f)
+	}
+	if g.sum == nil {
+		h := crc32.NewIEEE()
+		if _, err := io.Copy(h, f); err != nil {
+			return false
+		}
+		n := h.Sum32()
+		g.sum = &n
+	}
+	return *g.sum == sum
+}
+
+// isLogFile says whether name is the live file base, or a rotation of it, and
+// which: 0 is the live one, 1 the youngest rotation.
+func isLogFile(name, base string) (age int, gz, ok bool) {
+	rest, found := strings.CutPrefix(name, base)
+	if !found {
+		return 0, false, false
+	}
+	if rest == "" {
+		return 0, false, true
+	}
+	rest, gz = strings.CutSuffix(rest, ".gz")
+	rest, found = strings.CutPrefix(rest, ".")
+	if !found {
+		return 0, false, false
+	}
+	age, err := strconv.Atoi(rest)
+	return age, gz, err == nil && age > 0
+}

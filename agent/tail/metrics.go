@@ -1,0 +1,82 @@
+package tail
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are what the readers count. Lines are added per piece, not one by
+// one.
+type metrics struct {
+	lines   [2]prometheus.Counter
+	bytes   prometheus.Counter
+	garbage prometheus.Counter
+	gaps    *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer, f *Follower) *metrics {
+	lines := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mesoscope_lines_read_total", Help: "Lines read from log files and handed to the output.",
+	}, []string{"stream"})
+	m := &metrics{
+		lines: [2]prometheus.Counter{lines.WithLabelValues("stdout"), lines.WithLabelValues("stderr")},
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mesoscope_bytes_read_total", Help: "Bytes of log files worked off, uncompressed.",
+		}),
+		garbage: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mesoscope_garbage_bytes_total", Help: "Bytes in log files that are no log entries: NULs after a truncation, torn entries.",
+		}),
+		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mesoscope_gaps_total", Help: "Times that lines were lost before they could be read, or may have been (unproven).",
+		}, []string{"reason"}),
+	}
+	if reg != nil {
+		reg.MustRegister(lines, m.bytes, m.garbage, m.gaps, &sourceMetrics{f: f})
+	}
+	return m
+}
+
+// read adds what w did since the last call.
+func (m *metrics) read(w *worker) {
+	for k, n := range w.lines {
+		if n > 0 {
+			m.lines[k].Add(float64(n))
+		}
+	}
+	m.bytes.Add(float64(w.bytes))
+	w.lines, w.bytes = [2]int64{}, 0
+}
+
+// sourceMetrics are summed up over the sources when Prometheus asks: a series
+// for each container would be without bound.
+type sourceMetrics struct{ f *Follower }
+
+var (
+	lagBytesDesc   = prometheus.NewDesc("mesoscope_source_lag_bytes", "Bytes of log files that are not settled yet, all sources together.", nil, nil)
+	lagSecondsDesc = prometheus.NewDesc("mesoscope_source_lag_seconds", "For how long the source that is furthest behind has not been up to date.", nil, nil)
+	sourcesDesc    = prometheus.NewDesc("mesoscope_sources", "Containers by the state of their log.", []string{"state"}, nil)
+	holdDesc       = prometheus.NewDesc("mesoscope_hold_bytes", "Bytes of log files that exist only because they are held.", nil, nil)
+)
+
+// Describe sends what Collect can send.
+func (*sourceMetrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- lagBytesDesc
+	ch <- lagSecondsDesc
+	ch <- sourcesDesc
+	ch <- holdDesc
+}
+
+// Collect sums up the sources.
+func (m *sourceMetrics) Collect(ch chan<- prometheus.Metric) {
+	var bytes int64
+	var seconds float64
+	states := map[string]int{}
+	for _, s := range m.f.Sources() {
+		bytes += s.LagBytes
+		seconds = max(seconds, s.LagSeconds)
+		states[s.State]++
+	}
+	ch <- prometheus.MustNewConstMetric(lagBytesDesc, prometheus.GaugeValue, float64(bytes))
+	ch <- prometheus.MustNewConstMetric(lagSecondsDesc, prometheus.GaugeValue, seconds)
+	for _, name := range []string{StateFollowing, StateFailing, StateGone} {
+		ch <- prometheus.MustNewConstMetric(sourcesDesc, prometheus.GaugeValue, float64(states[name]), name)
+	}
+	ch <- prometheus.MustNewConstMetric(holdDesc, prometheus.GaugeValue, float64(m.f.hold.Bytes()))
+}

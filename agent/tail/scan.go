@@ -1,0 +1,217 @@
+package tail
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// A logFile is one file of a container's log as it lies in the folder.
+type logFile struct {
+	path string
+	age  int // 0: the live file
+	gz   bool
+	ino  uint64
+	size int64
+}
+
+// listLogs lists the files of the log whose live file is path, the youngest
+// first. A missing folder is fs.ErrNotExist.
+func listLogs(path string) ([]logFile, error) {
+	dir, base := filepath.Split(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []logFile
+	for _, e := range entries {
+		age, gz, ok := isLogFile(e.Name(), base)
+		if !ok {
+			continue
+		}
+		fi, err := e.Info()
+		if err != nil || !fi.Mode().IsRegular() {
+			continue // gone since, which the second look notices
+		}
+		files = append(files, logFile{path: filepath.Join(dir, e.Name()), age: age, gz: gz, ino: inode(fi), size: fi.Size()})
+	}
+	slices.SortFunc(files, func(a, b logFile) int {
+		// Plain before compressed: while dockerd compresses, both are there and
+		// only the plain one is whole.
+		return cmp.Or(cmp.Compare(a.age, b.age), boolCompare(a.gz, b.gz))
+	})
+	return files, nil
+}
+
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func sameFiles(a, b []logFile) bool {
+	return slices.EqualFunc(a, b, func(x, y logFile) bool { return x.path == y.path && x.ino == y.ino })
+}
+
+// scan brings the chain of generations up to date with the folder. Every
+// change between two looks at the folder makes it look again, since a rotation
+// in between could hide a file.
+func (s *source) scan(h *hold) error {
+	const looks = 20
+	for range looks {
+		files, err := listLogs(s.target.Path)
+		gone := errors.Is(err, os.ErrNotExist)
+		if err != nil && !gone {
+			return fmt.Errorf("look at %s: %w", s.dir(), err)
+		}
+		found := s.identify(files, h)
+		again, err := listLogs(s.target.Path)
+		if gone != errors.Is(err, os.ErrNotExist) || !sameFiles(files, again) {
+			found.drop()
+			continue
+		}
+		s.take(found, gone, h)
+		return nil
+	}
+	s.rescan.Store(true)
+	return fmt.Errorf("%s changes faster than it can be looked at", s.dir())
+}
+
+// found is what a look at the folder says.
+type found struct {
+	known []match
+	fresh []*generation // not known before, youngest first, with their open files
+	err   error         // a file that could not be read
+}
+
+type match struct {
+	g    *generation
+	file logFile
+}
+
+func (fd *found) drop() {
+	for _, g := range fd.fresh {
+		g.close()
+	}
+}
+
+// identify tells which generation each file is. It goes from the youngest to
+// the oldest: what lies behind a known generation is older than it, and so was
+// read before, or never to be read.
+func (s *source) identify(files []logFile, h *hold) found {
+	var fd found
+	taken := func(g *generation) bool {
+		return slices.ContainsFunc(fd.known, func(m match) bool { return m.g == g })
+	}
+	for _, file := range files {
+		if g := s.find(func(g *generation) bool { return g.Ino == file.ino && !g.Lost && (g.Hold != "" || g.file != nil) }); g != nil && !file.gz {
+			// A held or open file keeps its inode from being used again.
+			fd.known = append(fd.known, match{g, file})
+			continue
+		}
+		fresh, err := openFresh(file)
+		if errors.Is(err, errNoEntry) || errors.Is(err, os.ErrNotExist) {
+			continue // not born yet, or gone since
+		}
+		if err != nil {
+			fd.err = err
+			continue
+		}
+		same := func(g *generation) bool {
+			if g.Head != fresh.Head || taken(g) {
+				return false
+			}
+			return g.Ino == file.ino && g.From == fresh.From || file.gz && fresh.compresses(g, h.folder(s.id))
+		}
+		if g := s.find(same); g != nil {
+			fd.known = append(fd.known, match{g, file})
+			fresh.close()
+			continue
+		}
+		// While dockerd compresses a file, the plain one still lies beside it.
+		half := file.gz && slices.ContainsFunc(files, func(f logFile) bool { return f.age == file.age && !f.gz })
+		if half || len(fd.known) > 0 {
+			fresh.close()
+			continue
+		}
+		fd.fresh = append(fd.fresh, fresh)
+	}
+	return fd
+}
+
+// openFresh opens a file and reads what tells it from others.
+func openFresh(file logFile) (*generation, error) {
+	f, err := os.Open(file.path)
+	if err != nil {
+		return nil, err
+	}
+	g := &generation{Ino: file.ino, at: file.path, size: file.size}
+	var h head
+	if file.gz {
+		var z *inflater
+		if z, err = newInflater(f); err == nil {
+			if h, err = readHead(z, nil); err == nil {
+				g.inflate, err = newInflater(f)
+			}
+		}
+	} else if h, err = readHead(f, holeSkipper(f, nil)); err == nil {
+		err = g.rememberHead(f, h)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	g.file, g.Head, g.headEnd = f, h.nanos, h.end
+	if !file.gz {
+		g.From = h.from
+	}
+	return g, nil
+}
+
+// take enters what was found into the chain.
+func (s *source) take(fd found, gone bool, h *hold) {
+	for _, g := range s.gens {
+		g.at = ""
+	}
+	newest := len(s.gens) > 0 && !s.begun
+	for _, m := range fd.known {
+		m.g.at = m.file.path
+		if m.g == s.gens[len(s.gens)-1] {
+			newest = false
+		}
+	}
+	if newest && len(fd.fresh) > 0 {
+		// After a down time, the last file that is known has no name any more:
+		// others may have come and gone after it.
+		s.unproven = true
+	}
+	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
+		g := fd.fresh[i]
+		g.N, g.Path = s.next, s.target.Path
+		s.next++
+		h.link(s.id, g)
+		s.gens = append(s.gens, g)
+		s.dirty = true
+	}
+	for i, g := range s.gens {
+		g.ended = i+1 < len(s.gens) || gone
+	}
+	s.gens = slices.DeleteFunc(s.gens, func(g *generation) bool {
+		if g.Done && g.Hold == "" && g.at == "" && g != s.gen {
+			s.dirty = true
+			return true
+		}
+		return false
+	})
+	s.problem = ""
+	if fd.err != nil {
+		s.problem = fd.err.Error()
+	}
+}

@@ -1,0 +1,342 @@
+package tail
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mesoscope/agent/pipeline"
+	"mesoscope/record"
+)
+
+// A Target is one container whose log is to be followed.
+type Target struct {
+	ID   string
+	Path string // the live json-file; its rotations lie beside it
+	// Streams are stdout and stderr. New ones (with the same Name) replace the
+	// old ones when the metadata changes.
+	Streams [2]*record.Stream
+	// Running is false when Docker has closed the file for now. A line without
+	// a newline at its end is whole then.
+	Running bool
+	// Gone says that the container was removed: what is held of its log is
+	// read to the end, and then the source is forgotten.
+	Gone bool
+}
+
+// A source is the log of one container.
+type source struct {
+	id     string
+	rescan atomic.Bool // the folder may have changed
+
+	// turn is guarded by the queue: whether the source waits, is being worked
+	// on, and whether it has to be looked at again.
+	turn turn
+
+	// mu guards all below. A worker holds it while it scans or reads a piece,
+	// never while it waits for the sink.
+	mu       sync.Mutex
+	target   Target
+	begun    bool
+	gens     []*generation // oldest first
+	next     int64         // ordinal of the next new generation
+	ledgers  [2]ledger
+	horizon  Position // nothing may be handed to the sink above it
+	dirty    bool     // differs from the checkpoint
+	finished bool     // gone, and read to its end
+	parked   bool     // waits for the checkpoint or for a batch to settle
+	dangling bool     // waits for proof that a line without a newline is whole
+
+	gen     *generation // being read; nil: none yet
+	off     int64       // in gen
+	resume  [2]Position // where each stream was settled at the start
+	skip    [2]int64    // entries of gen below it were settled before the start
+	lines   [2]int64    // lines that began in gen so far
+	joiners [2]pipeline.Joiner
+	attrs   []byte
+
+	problem  string // what is wrong at present
+	unproven bool   // files may have come and gone while no agent ran
+	garbage  int64  // bytes that are no entries
+	gaps     int64  // times that bytes were lost
+	caughtUp time.Time
+	lastLook time.Time
+	watched  bool
+	seenSize int64 // of the live file at the last sweep
+	seenIno  uint64
+}
+
+func newSource(t Target, st state, known bool) *source {
+	s := &source{id: t.ID, target: t, next: 1, caughtUp: time.Now()}
+	s.rescan.Store(true)
+	if !known {
+		return s
+	}
+	for i := range st.Generations {
+		g := st.Generations[i]
+		s.gens = append(s.gens, &g)
+		s.next = max(s.next, g.N+1)
+	}
+	s.resume = st.Settled
+	s.horizon = st.Horizon
+	return s
+}
+
+func (s *source) dir() string { return filepath.Dir(s.target.Path) }
+
+// begin finds out, after the first scan, where to go on. cursors are what the
+// sink knows itself, which can only be further than the checkpoint.
+func (s *source) begin(cursors map[string][]byte) {
+	s.begun = true
+	for k := range s.resume {
+		if text, ok := cursors[s.target.Streams[k].Name]; ok {
+			if p, ok := s.fromCursor(text); ok && s.resume[k].before(p) {
+				s.resume[k] = p
+			}
+		}
+		s.ledgers[k].start(s.resume[k])
+		s.joiners[k].Resume(s.resume[k].Cut)
+	}
+	from := s.resume[0]
+	if s.resume[1].before(from) {
+		from = s.resume[1]
+	}
+	for _, g := range s.gens {
+		if g.N >= from.Generation && !g.Done {
+			s.enter(g)
+			if g.N == from.Generation {
+				s.off = max(s.off, from.Offset)
+			}
+			return
+		}
+	}
+}
+
+// enter begins to read g.
+func (s *source) enter(g *generation) {
+	s.gen, s.off = g, g.From
+	for k, r := range s.resume {
+		switch {
+		case r.Generation == g.N:
+			s.skip[k], s.lines[k] = r.Offset, r.Lines
+		case r.Generation > g.N:
+			s.skip[k], s.lines[k] = 1<<62, 0
+		default:
+			s.skip[k], s.lines[k] = 0, 0
+		}
+	}
+	s.scanned()
+}
+
+// leave ends the reading of the current generation and enters the next one.
+// false: there is none.
+func (s *source) leave() bool {
+	i := slices.Index(s.gens, s.gen)
+	if i+1 == len(s.gens) {
+		return false
+	}
+	s.gen.Size = s.off
+	s.gen.close()
+	s.enter(s.gens[i+1])
+	return true
+}
+
+// live says whether the generation at hand is the file that Docker writes to,
+// as far as known. If it is not, a new one may have been born at any write.
+func (s *source) live() bool {
+	g := s.gen
+	return g != nil && (g != s.gens[len(s.gens)-1] || !g.Lost && !g.ended && g.at == s.target.Path)
+}
+
+// place is how far stream k is scanned: everything before it is in a flight.
+func (s *source) place(k int) Position {
+	if p, open := s.joiners[k].Open(); open {
+		return Position{Generation: p.Generation, Offset: p.Offset, Lines: p.Sequence - 1}
+	}
+	p := Position{Generation: s.gen.N, Offset: s.off, Lines: s.lines[k], Cut: s.joiners[k].CutTime()}
+	if p.before(s.resume[k]) {
+		return s.resume[k]
+	}
+	return p
+}
+
+// scanned tells both ledgers how far the file has been looked at.
+func (s *source) scanned() {
+	for k := range s.ledgers {
+		if p := s.place(k); s.ledgers[k].scanned.before(p) {
+			s.ledgers[k].scan(p)
+			s.dirty = true
+		}
+	}
+}
+
+// settled is the place before which nothing of either stream is needed again.
+func (s *source) settled() Position {
+	a, b := s.ledgers[0].settled, s.ledgers[1].settled
+	if b.before(a) {
+		return b
+	}
+	return a
+}
+
+func (s *source) flying() bool { return len(s.ledgers[0].flights)+len(s.ledgers[1].flights) > 0 }
+
+// A cursor is a Position with the identity of its generation, for a sink that
+// keeps it together with the lines.
+type cursor struct {
+	Position
+	Ino  uint64 `json:"ino"`
+	Head int64  `json:"head"`
+}
+
+func (s *source) appendCursor(dst []byte, p Position) []byte {
+	c := cursor{Position: p}
+	for _, g := range s.gens {
+		if g.N == p.Generation {
+			c.Ino, c.Head = g.Ino, g.Head
+		}
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(fmt.Sprintf("BUG: tail: cursor: %v", err)) // numbers only
+	}
+	return append(dst, text...)
+}
+
+func (s *source) fromCursor(text []byte) (Position, bool) {
+	var c cursor
+	if err := json.Unmarshal(text, &c); err != nil {
+		return Position{}, false
+	}
+	for _, g := range s.gens {
+		if g.Ino == c.Ino && g.Head == c.Head {
+			c.Position.Generation = g.N
+			return c.Position, true
+		}
+	}
+	return Position{}, false
+}
+
+// snapshot is what the checkpoint is to know, and what it then allows.
+func (s *source) snapshot() state {
+	low := s.settled().Generation
+	st := state{ID: s.id, Settled: [2]Position{s.ledgers[0].settled, s.ledgers[1].settled}, Horizon: s.nextHorizon()}
+	for _, g := range s.gens {
+		if g.N < low {
+			g.Done = true
+		}
+		st.Generations = append(st.Generations, *g)
+	}
+	st.Gone = s.finished && !s.flying()
+	if !s.begun {
+		st.Settled = s.resume
+	}
+	return st
+}
+
+// horizonAhead is how far beyond the read position may be sent before the
+// checkpoint has to be written again.
+const horizonAhead = 64 << 20
+
+func (s *source) nextHorizon() Position {
+	if s.gen == nil {
+		return s.horizon
+	}
+	p, ahead := Position{Generation: s.gen.N, Offset: s.off}, int64(horizonAhead)
+	for i := slices.Index(s.gens, s.gen); i+1 < len(s.gens); i++ {
+		rest := max(0, s.gens[i].size-p.Offset)
+		if rest >= ahead {
+			break
+		}
+		ahead -= rest
+		p = Position{Generation: s.gens[i+1].N, Offset: s.gens[i+1].From}
+	}
+	p.Offset += ahead
+	return p
+}
+
+// land enters in the ledger that the sink has settled fl. wake says whether the
+// source waited for that.
+func (s *source) land(fl *flight) (wake bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ledgers[fl.stream].land(fl.slot)
+	s.dirty = true
+	return s.parked
+}
+
+var errLost = errors.New("the file is gone and was not held")
+
+// adoptHeld takes in the links of the hold folder that the checkpoint does not
+// know: the agent was killed after it had linked and before it had written
+// that down, or the checkpoint was lost. Links that it knows and that are not
+// there any more are forgotten.
+func (s *source) adoptHeld(holdDir string) {
+	for _, g := range s.gens {
+		if g.Hold == "" {
+			continue
+		}
+		if fi, err := os.Stat(filepath.Join(holdDir, g.Hold)); err != nil || inode(fi) != g.Ino {
+			g.Hold = ""
+		}
+	}
+	names, err := os.ReadDir(holdDir)
+	if err != nil {
+		return
+	}
+	for _, e := range names {
+		g, ok := parseHoldName(e.Name())
+		if !ok || s.find(func(k *generation) bool { return k.Ino == g.Ino && k.Head == g.Head }) != nil ||
+			s.find(func(k *generation) bool { return k.N == g.N }) != nil {
+			continue
+		}
+		g.Path = s.target.Path
+		i := len(s.gens)
+		for i > 0 && s.gens[i-1].N > g.N {
+			i--
+		}
+		s.gens = append(s.gens[:i], append([]*generation{&g}, s.gens[i:]...)...)
+		s.next = max(s.next, g.N+1)
+		s.dirty = true
+	}
+}
+
+func (s *source) find(ok func(*generation) bool) *generation {
+	for i := len(s.gens) - 1; i >= 0; i-- {
+		if ok(s.gens[i]) {
+			return s.gens[i]
+		}
+	}
+	return nil
+}
+
+// origin is what the lines of stream k that began in generation n share.
+func (s *source) origin(k int, n int64) *pipeline.Origin {
+	g := s.gen
+	if g.N != n {
+		if g = s.find(func(g *generation) bool { return g.N == n }); g == nil {
+			g = s.gen
+		}
+	}
+	if o := g.origins[k]; o != nil && o.Stream == s.target.Streams[k] {
+		return o
+	}
+	g.origins[k] = pipeline.NewOrigin(s.target.Streams[k], s.id, g.Path, g.name())
+	return g.origins[k]
+}
+
+// sameAttrs says whether attrs are those that were seen last, and remembers.
+func (s *source) sameAttrs(attrs []byte) bool {
+	if bytes.Equal(attrs, s.attrs) {
+		return true
+	}
+	s.attrs = append(s.attrs[:0], attrs...)
+	return false
+}

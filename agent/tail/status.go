@@ -1,0 +1,83 @@
+package tail
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// The states of a source.
+const (
+	StateFollowing = "following" // or waiting for its first entry
+	StateFailing   = "failing"   // cannot be read at present, see Problem
+	StateGone      = "gone"      // the container was removed, its last lines are on their way
+)
+
+// A Source is how far the log of one container is.
+type Source struct {
+	ID         string
+	Path       string
+	State      string
+	Size       int64 // of the generation that is being read
+	Offset     int64 // how far it is read
+	Settled    int64 // how far it is settled
+	LagBytes   int64 // not settled, all generations together
+	LagSeconds float64
+	Held       bool  // its files are held
+	Garbage    int64 // bytes that are no entries
+	Gaps       int64 // times that lines were lost
+	Unproven   bool  // lines may be missing from when no agent ran
+	Watched    bool  // changes are noticed at once, not only by looking
+	Problem    string
+}
+
+// Sources lists all sources, ordered by id.
+func (f *Follower) Sources() []Source {
+	f.mu.Lock()
+	all := make([]*source, 0, len(f.sources))
+	for _, s := range f.sources {
+		all = append(all, s)
+	}
+	f.mu.Unlock()
+	list := make([]Source, 0, len(all))
+	for _, s := range all {
+		list = append(list, s.status())
+	}
+	slices.SortFunc(list, func(a, b Source) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+func (s *source) status() Source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := Source{
+		ID: s.id, Path: s.target.Path, State: StateFollowing, Offset: s.off, Garbage: s.garbage, Gaps: s.gaps,
+		Unproven: s.unproven, Watched: s.watched, Problem: s.problem,
+	}
+	low := s.settled()
+	for _, g := range s.gens {
+		r.Held = r.Held || g.Hold != ""
+		switch {
+		case g.N > low.Generation:
+			r.LagBytes += max(0, g.size-g.From)
+		case g.N == low.Generation:
+			r.LagBytes += max(0, g.size-low.Offset)
+		}
+	}
+	if s.gen != nil {
+		r.Size = s.gen.size
+		if low.Generation == s.gen.N {
+			r.Settled = low.Offset
+		}
+	}
+	if r.LagBytes > 0 {
+		r.LagSeconds = time.Since(s.caughtUp).Seconds()
+	}
+	switch {
+	case s.target.Gone:
+		r.State = StateGone
+	case s.problem != "":
+		r.State = StateFailing
+	}
+	return r
+}

@@ -1,0 +1,111 @@
+package tail
+
+import (
+	"encoding/binary"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A watcher tells at once that something changed in the folder of a source, by
+// inotify. One descriptor serves all; the kernel limits how many folders can
+// be watched (fs.inotify.max_user_watches).
+type watcher struct {
+	file *os.File
+
+	mu      sync.Mutex
+	sources map[int32]*source
+	wds     map[*source]int32
+}
+
+func newWatcher() (*watcher, error) {
+	w := &watcher{sources: map[int32]*source{}, wds: map[*source]int32{}}
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		return w, err
+	}
+	w.file = os.NewFile(uintptr(fd), "inotify")
+	return w, nil
+}
+
+const watched = unix.IN_MODIFY | unix.IN_CREATE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE | unix.IN_DELETE_SELF | unix.IN_ONLYDIR
+
+// add begins to watch the folder of s. false: it cannot be watched, and has to
+// be looked at.
+func (w *watcher) add(dir string, s *source) bool {
+	if w.file == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wd, err := unix.InotifyAddWatch(int(w.file.Fd()), dir, watched)
+	if err != nil {
+		return false
+	}
+	w.sources[int32(wd)], w.wds[s] = s, int32(wd)
+	return true
+}
+
+func (w *watcher) remove(s *source) {
+	if w.file == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if wd, ok := w.wds[s]; ok {
+		// Fails when the folder has gone, which removed the watch.
+		_, _ = unix.InotifyRmWatch(int(w.file.Fd()), uint32(wd))
+		delete(w.wds, s)
+		delete(w.sources, wd)
+	}
+}
+
+// run calls wake for each change until close.
+func (w *watcher) run(wake func(s *source, rescan bool)) {
+	if w.file == nil {
+		return
+	}
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := w.file.Read(buf)
+		if err != nil {
+			return
+		}
+		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
+			wd := int32(binary.NativeEndian.Uint32(b))
+			mask := binary.NativeEndian.Uint32(b[4:])
+			size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
+			b = b[size:]
+			if mask&unix.IN_Q_OVERFLOW != 0 {
+				w.wakeAll(wake)
+				continue
+			}
+			w.mu.Lock()
+			s := w.sources[wd]
+			w.mu.Unlock()
+			if s != nil {
+				wake(s, mask&unix.IN_MODIFY == 0)
+			}
+		}
+	}
+}
+
+// wakeAll is for events that the kernel had no room for.
+func (w *watcher) wakeAll(wake func(s *source, rescan bool)) {
+	w.mu.Lock()
+	all := make([]*source, 0, len(w.sources))
+	for _, s := range w.sources {
+		all = append(all, s)
+	}
+	w.mu.Unlock()
+	for _, s := range all {
+		wake(s, true)
+	}
+}
+
+func (w *watcher) close() {
+	if w.file != nil {
+		w.file.Close()
+	}
+}
