@@ -7,10 +7,10 @@
 //
 // The way of the data:
 //
-//	watch (inotify, slow sweep) -> queue of sources that may have something
-//	worker: scan the folder -> generations, each hard-linked into the hold folder
-//	        read a piece    -> pipeline -> one record.Batch for each stream
-//	        ledger.begin    -> sink
+//	watch (inotify, slow sweep) -> queues of sources that may have something
+//	keeper: look at the folder -> generations, each hard-linked into the hold folder
+//	worker: read a piece -> pipeline -> one record.Batch for each stream
+//	        ledger.begin -> sink
 //	sink settles the batch  -> ledger: the settled prefix of the stream moves
 //	checkpoint, each second -> settled positions become durable -> held files
 //	                           whose last byte is settled are unlinked

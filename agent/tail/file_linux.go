@@ -45,3 +45,13 @@ func inode(fi os.FileInfo) uint64 {
 	}
 	return 0
 }
+
+// freeSpace is what others than root may still write, and the size of the file
+// system, in bytes. 0, 0: unknown.
+func freeSpace(dir string) (free, total int64) {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 0, 0
+	}
+	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize
+}

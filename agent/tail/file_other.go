@@ -40,3 +40,5 @@ func inode(fi os.FileInfo) uint64 {
 	}
 	return 0
 }
+
+func freeSpace(string) (free, total int64) { return 0, 0 }

@@ -24,6 +24,11 @@ type Config struct {
 	// HoldDir is the folder of the hard links, on the same mount as the logs.
 	// "" holds nothing: files are kept open instead.
 	HoldDir string
+	// HoldBudget is the most that files may take which exist only because they
+	// are held, in bytes; 0: no limit. HoldMinFree says for a file system of a
+	// given size how much has to stay free; may be nil.
+	HoldBudget  int64
+	HoldMinFree func(total int64) int64
 	// Out takes the batches. A full channel makes the files wait.
 	Out chan<- *record.Batch
 	// Cursors are what the sink itself knows of each Stream.Name, if it keeps
@@ -57,8 +62,11 @@ type Follower struct {
 	log     *slog.Logger
 	metrics *metrics
 	hold    hold
+	budget  int64
+	minFree func(total int64) int64
 
-	queue      queue
+	looks      queue // for the keeper: sources whose folder may have changed
+	reads      queue // for the workers: sources that may have something to read
 	inflight   atomic.Int64
 	room       chan struct{} // a token when a flight has landed and somebody may wait
 	save       chan struct{} // a token asks for a checkpoint now
@@ -76,7 +84,7 @@ type Follower struct {
 func New(cfg Config) (*Follower, error) {
 	f := &Follower{
 		out: cfg.Out, cursors: cfg.Cursors, attrs: cfg.Attrs, limit: cfg.InFlight, workers: cfg.Workers, sweep: cfg.Sweep, log: cfg.Log,
-		hold: hold{dir: cfg.HoldDir}, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{},
+		hold: hold{dir: cfg.HoldDir}, budget: cfg.HoldBudget, minFree: cfg.HoldMinFree, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{},
 	}
 	if f.limit == 0 {
 		f.limit = 32 << 20
@@ -87,7 +95,8 @@ func New(cfg Config) (*Follower, error) {
 	if f.sweep == 0 {
 		f.sweep = 30 * time.Second
 	}
-	f.queue.init()
+	f.looks.init()
+	f.reads.init()
 	f.flights.New = func() any { return new(flight) }
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
@@ -163,7 +172,7 @@ func (f *Follower) Set(targets []Target) {
 			s = newSource(t, st, known)
 			f.sources[t.ID] = s
 			s.watched = f.watch.add(filepath.Dir(t.Path), s)
-			f.queue.push(s)
+			f.looks.push(&s.looking)
 			continue
 		}
 		f.retarget(s, t)
@@ -191,8 +200,8 @@ func (f *Follower) retarget(s *source, t Target) {
 	s.target = t
 	s.mu.Unlock()
 	if old.Running != t.Running || old.Gone != t.Gone || old.Path != t.Path {
-		s.rescan.Store(true)
-		f.queue.push(s)
+		f.looks.push(&s.looking)
+		f.reads.push(&s.reading)
 	}
 }
 
@@ -203,11 +212,13 @@ func (f *Follower) Run(ctx context.Context) {
 	for range f.workers {
 		group.Go(func() { f.work(ctx) })
 	}
+	group.Go(f.keep)
 	group.Go(func() { f.watch.run(f.wake) })
 	group.Go(func() { f.sweepAll(ctx) })
 	group.Go(func() { f.checkpoints(ctx) })
 	<-ctx.Done()
-	f.queue.close()
+	f.looks.close()
+	f.reads.close()
 	f.watch.close()
 	group.Wait()
 }
@@ -218,29 +229,28 @@ func (f *Follower) Close() error {
 	return errors.Join(f.writeCheckpoint(), f.checkpoint.close())
 }
 
-// wake is called when the folder of s changed; rescan if names did.
-func (f *Follower) wake(s *source, rescan bool) {
-	if rescan {
-		s.rescan.Store(true)
+// wake is called when something in the folder of s changed; names says that
+// files came, went or were renamed.
+func (f *Follower) wake(s *source, names bool) {
+	if names || !s.live.Load() {
+		f.looks.push(&s.looking)
 	}
-	f.queue.push(s)
+	f.reads.push(&s.reading)
 }
 
 func (f *Follower) work(ctx context.Context) {
 	w := &worker{f: f, buf: make([]byte, pieceBytes)}
 	for {
-		s := f.queue.pop()
-		if s == nil || !f.waitForRoom(ctx) {
+		t := f.reads.pop()
+		if t == nil || !f.waitForRoom(ctx) {
 			return
 		}
+		s := t.source
 		w.created = time.Now().UTC().AppendFormat(w.created[:0], time.RFC3339Nano)
 		s.mu.Lock()
 		v, err := w.step(s)
 		if err != nil {
-			if s.problem != err.Error() {
-				f.log.Warn("a log cannot be followed at present", "container", s.id, "error", err)
-			}
-			s.problem = err.Error()
+			s.fail(f.log, err)
 		} else if s.problem != "" && v == again {
 			s.problem = ""
 		}
@@ -263,7 +273,7 @@ func (f *Follower) work(ctx context.Context) {
 		}
 		clear(w.ready)
 		w.ready = w.ready[:0]
-		f.queue.done(s, v == again)
+		f.reads.done(t, v == again)
 	}
 }
 
@@ -292,7 +302,7 @@ func (f *Follower) land(fl *flight) {
 	s := fl.source
 	left := f.inflight.Add(-fl.bytes)
 	if s.land(fl) {
-		f.queue.push(s)
+		f.reads.push(&s.reading)
 	}
 	fl.source = nil
 	if cap(fl.Body) <= 2*batchBytes {
@@ -319,7 +329,7 @@ func (f *Follower) kick() {
 func (f *Follower) checkpoints(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	failing := false
+	failing, budget := false, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -334,6 +344,10 @@ func (f *Follower) checkpoints(ctx context.Context) {
 			f.log.Info("the checkpoint can be written again")
 		}
 		failing = err != nil
+		if time.Since(budget) >= budgetEvery {
+			f.keepBudget()
+			budget = time.Now()
+		}
 	}
 }
 
@@ -394,13 +408,13 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 			k.Hold = ""
 			k.close()
 			s.dirty = true
-			s.rescan.Store(true) // forgets it if it has no file any more
+			f.looks.push(&s.looking) // forgets it if it has no file any more
 		}
 	}
 	wake := s.parked
 	s.mu.Unlock()
 	if wake {
-		f.queue.push(s)
+		f.reads.push(&s.reading)
 	}
 }
 

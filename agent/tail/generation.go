@@ -31,6 +31,10 @@ type generation struct {
 	Done bool   `json:"done,omitempty"` // all of it is settled; remembered while a file of it exists
 	Lost bool   `json:"lost,omitempty"` // what was not read of it cannot be read any more
 	Size int64  `json:"size,omitempty"` // uncompressed, once it has been read to its end
+	// Modified is when the file was written last, ns, once it has been read to
+	// its end. It tells the file from one that got its inode after it, should
+	// both begin within the same huge line.
+	Modified int64 `json:"mtime,omitempty"`
 
 	headEnd  int64   // behind the first entry
 	headTail []byte  // its last bytes

@@ -50,20 +50,8 @@ func (w *worker) step(s *source) (verdict, error) {
 	if !s.flying() && (s.gen == nil || s.off >= s.gen.size) {
 		s.caughtUp = s.lastLook
 	}
-	if s.rescan.Swap(false) || !s.begun || !s.live() {
-		if !s.begun {
-			s.adoptHeld(w.f.hold.folder(s.id))
-		}
-		if err := s.scan(&w.f.hold); err != nil {
-			return idle, err
-		}
-		if s.unproven && !s.begun {
-			w.f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path)
-			w.f.metrics.gaps.WithLabelValues("unproven").Inc()
-		}
-	}
 	if !s.begun {
-		s.begin(w.f.cursors)
+		return idle, nil // the keeper will push it
 	}
 	if s.gen == nil {
 		w.enterFirst(s)
@@ -230,24 +218,15 @@ func (w *worker) checkFile(s *source) (verdict, bool) {
 
 // lost gives up the current generation.
 func (w *worker) lost(s *source, why error) verdict {
-	g := s.gen
-	unread := ""
-	if s.off < g.size {
-		unread = fmt.Sprintf("at least %d bytes", g.size-s.off)
-	}
-	w.f.log.Error("lines are lost", "container", s.id, "file", g.Path, "generation", g.name(), "from_offset", s.off, "unread", unread, "reason", why)
-	w.f.metrics.gaps.WithLabelValues("lost").Inc()
-	s.gaps++
-	s.dirty = true
-	g.Lost, g.ended = true, true
-	g.close()
+	w.f.lose(s, s.gen, s.off, why)
+	s.noteLive()
 	if s.leave() {
 		return again
 	}
 	if !s.target.Gone {
 		// Whatever is at its place is another generation.
-		s.rescan.Store(true)
-		return again
+		w.f.looks.push(&s.looking)
+		return idle
 	}
 	return w.atEnd(s)
 }

@@ -16,6 +16,8 @@ type logFile struct {
 	gz   bool
 	ino  uint64
 	size int64
+	// modified is when it was written last, ns
+	modified int64
 }
 
 // listLogs lists the files of the log whose live file is path, the youngest
@@ -36,7 +38,7 @@ func listLogs(path string) ([]logFile, error) {
 		if err != nil || !fi.Mode().IsRegular() {
 			continue // gone since, which the second look notices
 		}
-		files = append(files, logFile{path: filepath.Join(dir, e.Name()), age: age, gz: gz, ino: inode(fi), size: fi.Size()})
+		files = append(files, logFile{path: filepath.Join(dir, e.Name()), age: age, gz: gz, ino: inode(fi), size: fi.Size(), modified: fi.ModTime().UnixNano()})
 	}
 	slices.SortFunc(files, func(a, b logFile) int {
 		// Plain before compressed: while dockerd compresses, both are there and
@@ -63,13 +65,15 @@ func sameFiles(a, b []logFile) bool {
 // scan brings the chain of generations up to date with the folder. Every
 // change between two looks at the folder makes it look again, since a rotation
 // in between could hide a file.
-func (s *source) scan(h *hold) error {
+//
+// changed says whether that made a difference. errRestless: look again soon.
+func (s *source) scan(h *hold) (changed bool, err error) {
 	const looks = 20
 	for range looks {
 		files, err := listLogs(s.target.Path)
 		gone := errors.Is(err, os.ErrNotExist)
 		if err != nil && !gone {
-			return fmt.Errorf("look at %s: %w", s.dir(), err)
+			return false, fmt.Errorf("look at %s: %w", s.dir(), err)
 		}
 		found := s.identify(files, h)
 		again, err := listLogs(s.target.Path)
@@ -77,12 +81,12 @@ func (s *source) scan(h *hold) error {
 			found.drop()
 			continue
 		}
-		s.take(found, gone, h)
-		return nil
+		return s.take(found, gone, h), nil
 	}
-	s.rescan.Store(true)
-	return fmt.Errorf("%s changes faster than it can be looked at", s.dir())
+	return false, errRestless
 }
+
+var errRestless = errors.New("its folder changes faster than it can be looked at")
 
 // found is what a look at the folder says.
 type found struct {
@@ -128,7 +132,10 @@ func (s *source) identify(files []logFile, h *hold) found {
 			if g.Head != fresh.Head || taken(g) {
 				return false
 			}
-			return g.Ino == file.ino && g.From == fresh.From || file.gz && fresh.compresses(g, h.folder(s.id))
+			if g.Ino == file.ino && g.From == fresh.From && (!g.Done || g.Modified == 0 || g.Modified == file.modified) {
+				return true
+			}
+			return file.gz && fresh.compresses(g, h.folder(s.id))
 		}
 		if g := s.find(same); g != nil {
 			fd.known = append(fd.known, match{g, file})
@@ -176,7 +183,7 @@ func openFresh(file logFile) (*generation, error) {
 }
 
 // take enters what was found into the chain.
-func (s *source) take(fd found, gone bool, h *hold) {
+func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	for _, g := range s.gens {
 		g.at = ""
 	}
@@ -198,10 +205,12 @@ func (s *source) take(fd found, gone bool, h *hold) {
 		s.next++
 		h.link(s.id, g)
 		s.gens = append(s.gens, g)
-		s.dirty = true
+		s.dirty, changed = true, true
 	}
 	for i, g := range s.gens {
-		g.ended = i+1 < len(s.gens) || gone
+		ended := i+1 < len(s.gens) || gone || g.Lost
+		changed = changed || ended != g.ended
+		g.ended = ended
 	}
 	s.gens = slices.DeleteFunc(s.gens, func(g *generation) bool {
 		if g.Done && g.Hold == "" && g.at == "" && g != s.gen {
@@ -214,4 +223,5 @@ func (s *source) take(fd found, gone bool, h *hold) {
 	if fd.err != nil {
 		s.problem = fd.err.Error()
 	}
+	return changed || gone
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,15 +34,13 @@ type Target struct {
 
 // A source is the log of one container.
 type source struct {
-	id     string
-	rescan atomic.Bool // the folder may have changed
+	id      string
+	looking ticket      // for the keeper
+	reading ticket      // for the workers
+	live    atomic.Bool // the youngest generation is the file that Docker writes to
 
-	// turn is guarded by the queue: whether the source waits, is being worked
-	// on, and whether it has to be looked at again.
-	turn turn
-
-	// mu guards all below. A worker holds it while it scans or reads a piece,
-	// never while it waits for the sink.
+	// mu guards all below. A worker holds it while it reads a piece, never
+	// while it waits for the sink.
 	mu       sync.Mutex
 	target   Target
 	begun    bool
@@ -75,7 +74,7 @@ type source struct {
 
 func newSource(t Target, st state, known bool) *source {
 	s := &source{id: t.ID, target: t, next: 1, caughtUp: time.Now()}
-	s.rescan.Store(true)
+	s.looking.source, s.reading.source = s, s
 	if !known {
 		return s
 	}
@@ -143,16 +142,32 @@ func (s *source) leave() bool {
 		return false
 	}
 	s.gen.Size = s.off
-	s.gen.close()
+	if fi, err := s.gen.file.Stat(); err == nil {
+		s.gen.Modified = fi.ModTime().UnixNano()
+	}
+	if s.gen.Hold != "" {
+		// Otherwise the open file is what keeps its inode from being used
+		// again, until all of it is settled.
+		s.gen.close()
+	}
 	s.enter(s.gens[i+1])
 	return true
 }
 
-// live says whether the generation at hand is the file that Docker writes to,
-// as far as known. If it is not, a new one may have been born at any write.
-func (s *source) live() bool {
-	g := s.gen
-	return g != nil && (g != s.gens[len(s.gens)-1] || !g.Lost && !g.ended && g.at == s.target.Path)
+// noteLive finds out whether the youngest generation is the file that Docker
+// writes to. If it is not, a new one may be born at any write, and the folder
+// has to be looked at.
+func (s *source) noteLive() {
+	n := len(s.gens)
+	s.live.Store(n > 0 && !s.gens[n-1].Lost && !s.gens[n-1].ended && s.gens[n-1].at == s.target.Path)
+}
+
+// fail notes what is wrong, and says it when it is new.
+func (s *source) fail(log *slog.Logger, err error) {
+	if s.problem != err.Error() {
+		log.Warn("a log cannot be followed at present", "container", s.id, "error", err)
+	}
+	s.problem = err.Error()
 }
 
 // place is how far stream k is scanned: everything before it is in a flight.

@@ -62,7 +62,7 @@ func (w *watcher) remove(s *source) {
 }
 
 // run calls wake for each change until close.
-func (w *watcher) run(wake func(s *source, rescan bool)) {
+func (w *watcher) run(wake func(s *source, names bool)) {
 	if w.file == nil {
 		return
 	}
@@ -92,7 +92,7 @@ func (w *watcher) run(wake func(s *source, rescan bool)) {
 }
 
 // wakeAll is for events that the kernel had no room for.
-func (w *watcher) wakeAll(wake func(s *source, rescan bool)) {
+func (w *watcher) wakeAll(wake func(s *source, names bool)) {
 	w.mu.Lock()
 	all := make([]*source, 0, len(w.sources))
 	for _, s := range w.sources {

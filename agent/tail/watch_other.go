@@ -6,8 +6,8 @@ package tail
 // inotify it does not, and the sweep looks at every folder each second.
 type watcher struct{}
 
-func newWatcher() (*watcher, error)               { return &watcher{}, nil }
-func (*watcher) add(string, *source) bool         { return false }
-func (*watcher) remove(*source)                   {}
-func (*watcher) run(func(s *source, rescan bool)) {}
-func (*watcher) close()                           {}
+func newWatcher() (*watcher, error)              { return &watcher{}, nil }
+func (*watcher) add(string, *source) bool        { return false }
+func (*watcher) remove(*source)                  {}
+func (*watcher) run(func(s *source, names bool)) {}
+func (*watcher) close()                          {}

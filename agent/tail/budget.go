@@ -1,0 +1,142 @@
+package tail
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A log agent must never be what fills the disk. The budget counts only what
+// giving up would really free: files that have no other name than their link
+// in the hold folder, by the blocks that they take.
+
+// budgetEvery is how often the budget is looked at: a container would have to
+// write faster than the free space allows within this time to get past it.
+const budgetEvery = 5 * time.Second
+
+var errBudget = errors.New("hold.budget is used up")
+var errMinFree = errors.New("the free space is below hold.min_free")
+
+// keepBudget gives up held files until the budget and the free space are kept:
+// first those that are read and only not settled yet, then the oldest of the
+// container that holds most.
+func (f *Follower) keepBudget() {
+	if f.hold.dir == "" {
+		return
+	}
+	var used int64
+	var holders []*holder
+	f.mu.Lock()
+	for _, s := range f.sources {
+		if h := f.costs(s); h.bytes > 0 {
+			used += h.bytes
+			holders = append(holders, h)
+		}
+	}
+	f.mu.Unlock()
+	missing, why := int64(0), errBudget
+	if f.budget > 0 {
+		missing = used - f.budget
+	}
+	if free, total := freeSpace(f.hold.dir); total > 0 && f.minFree != nil {
+		if m := f.minFree(total) - free; m > 0 && m > missing {
+			missing, why = m, errMinFree
+		}
+	}
+	for missing > 0 {
+		var most *holder
+		for _, h := range holders {
+			if len(h.files) > 0 && (most == nil || h.prefer(most)) {
+				most = h
+			}
+		}
+		if most == nil {
+			return
+		}
+		file := most.files[0]
+		most.files = most.files[1:]
+		most.bytes -= file.bytes
+		missing -= file.bytes
+		f.giveUp(most.source, file.g, why)
+	}
+}
+
+// A holder is what one container costs.
+type holder struct {
+	source *source
+	bytes  int64
+	files  []heldFile // oldest first
+}
+
+type heldFile struct {
+	g     *generation
+	bytes int64
+	read  bool // to its end
+}
+
+// prefer says whether the oldest file of h is to be given up before that of o.
+func (h *holder) prefer(o *holder) bool {
+	if h.files[0].read != o.files[0].read {
+		return h.files[0].read
+	}
+	return h.bytes > o.bytes
+}
+
+// costs are the files that s alone keeps on the disk.
+func (f *Follower) costs(s *source) *holder {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := &holder{source: s}
+	for _, g := range s.gens {
+		if g.Hold == "" || g.Lost {
+			continue
+		}
+		fi, err := os.Stat(filepath.Join(f.hold.folder(s.id), g.Hold))
+		if err != nil {
+			continue
+		}
+		if bytes, names := diskBytes(fi); names == 1 {
+			h.bytes += bytes
+			h.files = append(h.files, heldFile{g: g, bytes: bytes, read: s.gen != nil && g.N < s.gen.N})
+		}
+	}
+	return h
+}
+
+// giveUp frees a held file before its last line is settled.
+func (f *Follower) giveUp(s *source, g *generation, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.Lost || g.Hold == "" {
+		return
+	}
+	if err := f.hold.release(s.id, g.Hold); err != nil {
+		f.log.Warn("a held file cannot be removed", "error", err)
+		return
+	}
+	g.Hold = ""
+	g.close()
+	s.dirty = true
+	if s.gen != nil && g.N < s.gen.N {
+		// Read, on its way, and lost only should the agent end before the
+		// sink has answered.
+		return
+	}
+	from := int64(0)
+	if s.gen == g {
+		from = s.off
+	}
+	f.lose(s, g, from, why)
+	f.reads.push(&s.reading)
+}
+
+// lose notes that the bytes of g from offset on will never be read.
+func (f *Follower) lose(s *source, g *generation, from int64, why error) {
+	f.log.Error("lines are lost", "container", s.id, "file", g.Path, "generation", g.name(), "from_offset", from, "bytes", max(0, g.size-from), "reason", why)
+	f.metrics.gaps.WithLabelValues("lost").Inc()
+	s.gaps++
+	s.dirty = true
+	g.Lost, g.ended = true, true
+	g.close()
+}

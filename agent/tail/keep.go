@@ -1,0 +1,45 @@
+package tail
+
+// The keeper looks at folders and links what it finds into the hold folder. It
+// never waits for the sink, so that no file vanishes while the readers do.
+
+// keep works off the sources whose folder may have changed.
+func (f *Follower) keep() {
+	for {
+		t := f.looks.pop()
+		if t == nil {
+			return
+		}
+		s := t.source
+		s.mu.Lock()
+		changed, err := f.look(s)
+		s.mu.Unlock()
+		f.looks.done(t, err == errRestless)
+		if changed {
+			f.reads.push(&s.reading)
+		}
+	}
+}
+
+// look brings what is known of s up to date, and says whether the readers may
+// have something to do.
+func (f *Follower) look(s *source) (changed bool, err error) {
+	if !s.begun {
+		s.adoptHeld(f.hold.folder(s.id))
+	}
+	changed, err = s.scan(&f.hold)
+	if err != nil {
+		s.fail(f.log, err)
+		return false, err
+	}
+	if !s.begun {
+		if s.unproven {
+			f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path)
+			f.metrics.gaps.WithLabelValues("unproven").Inc()
+		}
+		s.begin(f.cursors)
+		changed = true
+	}
+	s.noteLive()
+	return changed || s.problem != "", nil
+}
