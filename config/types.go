@@ -18,6 +18,8 @@ type Config struct {
 	Hold        Hold   `yaml:"hold"`
 	Output      Output `yaml:"output"`
 	Log         Log    `yaml:"log"`
+
+	places map[string]place // where each key that was set got its value
 }
 
 // HTTP is where a process answers requests.
