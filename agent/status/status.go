@@ -1,0 +1,85 @@
+// Package status holds the JSON shapes in which an agent or a standalone says
+// how it is: /api/v1/status and /api/v1/sources. The process fills them, the
+// command `mesoscope status` and the page read them.
+//
+// It has no functions that do anything, so that both sides may import it.
+package status
+
+import "time"
+
+// Paths at which the shapes are served.
+const (
+	StatusPath  = "/api/v1/status"
+	SourcesPath = "/api/v1/sources"
+)
+
+// States of an Output.
+const (
+	OutputOK     = "ok"     // the last bulk was answered
+	OutputPaused = "paused" // no line gets through; Output.PausedReason says why
+)
+
+// A Status is how the whole process is.
+type Status struct {
+	Version       string   `json:"version"` // "0.1.0"
+	Node          string   `json:"node"`    // host.name
+	UptimeSeconds float64  `json:"uptime_seconds"`
+	Output        Output   `json:"output"`
+	Hold          Hold     `json:"hold"`
+	Counts        Counts   `json:"counts"`
+	Problems      []string `json:"problems"` // whole sentences, the worst first; empty: all is well
+}
+
+// An Output is where lines go.
+type Output struct {
+	Kind          string        `json:"kind"` // "elasticsearch", "embedded"
+	State         string        `json:"state"`
+	PausedReason  string        `json:"paused_reason,omitempty"`
+	Since         time.Time     `json:"since,omitzero"` // when State began
+	InFlightBytes int64         `json:"in_flight_bytes"`
+	LastErrors    []OutputError `json:"last_errors"` // the latest first
+}
+
+// An OutputError is one kind of refusal or failure.
+type OutputError struct {
+	Reason  string    `json:"reason"` // "mapper_parsing_exception"
+	Count   int64     `json:"count"`
+	Last    time.Time `json:"last"`
+	Example string    `json:"example"`
+}
+
+// A Hold is the folder of hard links.
+type Hold struct {
+	Dir     string `json:"dir"`
+	Bytes   int64  `json:"bytes"`             // of files that exist only here
+	State   string `json:"state"`             // "ok", "off", "over budget"
+	Problem string `json:"problem,omitempty"` // why it cannot hold, and what a restart would lose
+}
+
+// Counts are totals since the start of the process.
+type Counts struct {
+	LinesRead      int64            `json:"lines_read"`
+	LinesDelivered int64            `json:"lines_delivered"`
+	LinesDuplicate int64            `json:"lines_duplicate"` // were already in the store
+	Dropped        map[string]int64 `json:"dropped"`         // by reason
+	Refused        map[string]int64 `json:"refused"`         // by the store, by reason
+}
+
+// A Source is one stream of one container.
+type Source struct {
+	ID           string  `json:"id"`        // "docker/4f66…/stdout"
+	Container    string  `json:"container"` // its name
+	Service      string  `json:"service"`   // service.name
+	Stream       string  `json:"stream"`    // "stdout", "stderr"
+	Driver       string  `json:"driver"`    // "json-file"
+	Path         string  `json:"path"`      // the file that is being read
+	Size         int64   `json:"size"`      // of that file, in bytes
+	Offset       int64   `json:"offset"`    // read so far
+	Settled      int64   `json:"settled"`   // safely stored so far
+	LagBytes     int64   `json:"lag_bytes"` // not yet stored, over all files of the stream
+	LagSeconds   float64 `json:"lag_seconds"`
+	State        string  `json:"state"`         // "following", "done", "not readable", …
+	Guarantee    string  `json:"guarantee"`     // "exactly-once", "at-least-once (docker api)"
+	MetadataFrom string  `json:"metadata_from"` // "docker api", "config.v2.json"
+	LastError    string  `json:"last_error,omitempty"`
+}

@@ -1,0 +1,119 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"mesoscope/internal/version"
+)
+
+// Root is the command line. A command is one line here: a struct with its
+// flags and a method Run(*IO) error.
+type Root struct {
+	Status   Status   `cmd:"" group:"look" help:"What is followed, how far behind, what was refused and why." example:"mesoscope status --all"`
+	Validate Validate `cmd:"" group:"setup" help:"Check a configuration; each mistake with its line and what to do." example:"mesoscope validate --config mesoscope.yml"`
+
+	Version kong.VersionFlag `short:"v" help:"Print version, commit, Go and platform."`
+}
+
+// groups are the headings of --help, in its order.
+var groups = []kong.Group{
+	{Key: "run", Title: "Run"},
+	{Key: "look", Title: "Look"},
+	{Key: "setup", Title: "Set up"},
+}
+
+const (
+	summary = "Mesoscope follows the output of containers, says of each line whose it is, and stores it."
+	ending  = `More: mesoscope COMMAND --help. Keys of the configuration: docs/configuration.md.
+Exit codes: 0 done, 1 the answer is bad, 2 wrong usage, 3 could not be found out.`
+)
+
+// Main runs the command that args (without the program's name) ask for and
+// returns the exit code of the process.
+func Main(args []string, io IO) int {
+	var root Root
+	asked := -1 // the exit code that --help or --version asked for
+	parser, err := kong.New(&root,
+		kong.Name("mesoscope"), kong.Description(summary),
+		kong.Writers(io.Out, io.Err), kong.Vars{"version": "mesoscope " + version.String()},
+		kong.ExplicitGroups(groups), kong.Help(help), kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100}),
+		kong.Bind(io, &io), // a command may take IO or *IO
+		kong.Exit(func(code int) { asked = code }),
+	)
+	if err != nil {
+		panic("BUG: command: " + err.Error()) // a tag in Root is wrong
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	call, err := parser.Parse(args)
+	if asked >= 0 {
+		return asked
+	}
+	if err != nil {
+		fmt.Fprintf(io.Err, "mesoscope: %v\n%s\n", err, hint(err))
+		return Usage
+	}
+	return finish(call.Run(), io)
+}
+
+// hint says where the right usage stands.
+func hint(err error) string {
+	var pe *kong.ParseError
+	if errors.As(err, &pe) && pe.Context != nil && pe.Context.Selected() != nil {
+		return fmt.Sprintf("Try: mesoscope %s --help", pe.Context.Selected().Path())
+	}
+	return "Try: mesoscope --help"
+}
+
+// finish turns a command's error into an exit code, and says it once.
+func finish(err error, io IO) int {
+	if err == nil {
+		return Done
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(io.Err, "mesoscope: %s\n", text)
+	}
+	var exit Exit
+	if errors.As(err, &exit) {
+		return exit.Code
+	}
+	return Bad
+}
+
+// help prints --help. For the program as a whole it shows all commands in
+// groups with an example each; for a single command it leaves that to kong and
+// adds the example.
+func help(options kong.HelpOptions, ctx *kong.Context) error {
+	if node := ctx.Selected(); node != nil {
+		if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
+			return err
+		}
+		if example := node.Tag.Get("example"); example != "" {
+			fmt.Fprintf(ctx.Stdout, "\nExample:\n  %s\n", example)
+		}
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nUsage: mesoscope COMMAND [flags]\n", summary)
+	for _, g := range groups {
+		title := "\n" + g.Title + "\n"
+		for _, node := range ctx.Model.Children {
+			if node.Hidden || node.Group == nil || node.Group.Key != g.Key {
+				continue
+			}
+			fmt.Fprintf(&b, "%s  %-12s %s\n", title, node.Name, node.Help)
+			if example := node.Tag.Get("example"); example != "" {
+				fmt.Fprintf(&b, "  %-12s $ %s\n", "", example)
+			}
+			title = ""
+		}
+	}
+	fmt.Fprintf(&b, "\n  -h, --help     This text, or that of a command.\n  -v, --version  Version, commit, Go and platform.\n\n%s\n", ending)
+	_, err := ctx.Stdout.Write([]byte(b.String()))
+	return err
+}

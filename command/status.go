@@ -1,0 +1,151 @@
+package command
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"mesoscope/agent/status"
+	"mesoscope/config"
+)
+
+// Status is `mesoscope status`.
+type Status struct {
+	URL       string `placeholder:"URL" help:"Address of an agent or standalone. Without it 127.0.0.1:9911 and then 127.0.0.1:9912 are asked."`
+	TokenFile string `type:"path" placeholder:"FILE" help:"A file with the token, if the process wants one."`
+	CAFile    string `type:"path" placeholder:"FILE" help:"Certificates to trust for https, in PEM form."`
+	All       bool   `short:"a" help:"Show every source, also those that are up to date."`
+	Output    string `enum:"text,json" default:"text" help:"text, or json: one object a line, first {\"status\":…}, then {\"source\":…} for each source."`
+}
+
+// Help says what the exit code means.
+func (*Status) Help() string {
+	return "Problems come first, then the sources that are furthest behind. " +
+		"Exit code 0: all is well, 1: something is wrong, 3: no agent or standalone could be asked."
+}
+
+// local are the addresses that are asked without --url: agent, standalone.
+var local = []string{"http://127.0.0.1:9911", "http://127.0.0.1:9912"}
+
+const (
+	// askFor is how long one address may take; a healthy one takes milliseconds.
+	askFor = 5 * time.Second
+	// maxAnswer bounds an answer: 64 MiB are more than 100,000 sources.
+	maxAnswer = 64 << 20
+)
+
+// Run asks and prints.
+func (s *Status) Run(w *IO) error {
+	client, err := s.client()
+	if err != nil {
+		return Exit{Usage, err}
+	}
+	urls := local
+	if s.URL != "" {
+		urls = []string{strings.TrimRight(s.URL, "/")}
+	}
+	report, err := s.ask(w.Context, client, urls)
+	if err != nil {
+		return Exit{Unknown, err}
+	}
+	if s.Output == "json" {
+		err = report.json(w.Out)
+	} else {
+		err = report.text(w.Out, s.All)
+	}
+	if err == nil && report.bad() {
+		return Exit{Code: Bad}
+	}
+	return err
+}
+
+// client is an HTTP client with the flags' token and authorities.
+func (s *Status) client() (*http.Client, error) {
+	transport := &http.Transport{}
+	if s.CAFile != "" {
+		pem, err := os.ReadFile(s.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("--ca-file: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--ca-file: %s holds no certificate in PEM form", s.CAFile)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	}
+	if s.TokenFile == "" {
+		return &http.Client{Transport: transport, Timeout: askFor}, nil
+	}
+	token, err := config.Secret(s.TokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("--token-file: %w", err)
+	}
+	return &http.Client{Transport: bearer{token, transport}, Timeout: askFor}, nil
+}
+
+// bearer adds a token to requests.
+type bearer struct {
+	token string
+	next  http.RoundTripper
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context()) // a RoundTripper must not change the caller's request
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.next.RoundTrip(r)
+}
+
+// ask takes the first address that answers.
+func (s *Status) ask(ctx context.Context, client *http.Client, urls []string) (*report, error) {
+	var failed []string
+	for _, u := range urls {
+		r := &report{url: u}
+		err := get(ctx, client, u+status.StatusPath, &r.Status)
+		if err == nil {
+			err = get(ctx, client, u+status.SourcesPath, &r.Sources)
+		}
+		if err == nil {
+			return r, nil
+		}
+		failed = append(failed, fmt.Sprintf("  %s: %v", u, err))
+	}
+	advice := "Is mesoscope running here? Another address: --url http://HOST:9911"
+	if s.URL != "" {
+		advice = "Is that the address of an agent or standalone (key http.listen)?"
+	}
+	return nil, fmt.Errorf("nobody could be asked:\n%s\n%s", strings.Join(failed, "\n"), advice)
+}
+
+// get reads one JSON answer into v.
+func get(ctx context.Context, client *http.Client, url string, v any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+			err = inner // the innermost says it best: "connection refused"
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized:
+		return errors.New("wants a token; give --token-file")
+	case resp.StatusCode != http.StatusOK:
+		return fmt.Errorf("answered %s", resp.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(v); err != nil {
+		return fmt.Errorf("answered something that is not a status of mesoscope: %w", err)
+	}
+	return nil
+}
