@@ -125,13 +125,17 @@ func (r *report) table(b *strings.Builder, all bool) {
 			seconds = max(seconds, s.LagSeconds)
 		}
 	}
+	total := count(int64(len(sources))) + " sources"
+	if len(sources) == 1 {
+		total = "1 source"
+	}
 	switch {
 	case len(sources) == 0:
 		b.WriteString("no sources: no container is followed\n")
 	case behind == 0:
-		fmt.Fprintf(b, "%s sources, all up to date\n", count(int64(len(sources))))
+		fmt.Fprintf(b, "%s, all up to date\n", total)
 	default:
-		fmt.Fprintf(b, "%s sources, %s behind: %s, at most %s\n", count(int64(len(sources))), count(behind), size(bytes), ago(seconds))
+		fmt.Fprintf(b, "%s, %s behind: %s, at most %s\n", total, count(behind), size(bytes), ago(seconds))
 	}
 }
 
