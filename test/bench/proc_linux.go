@@ -8,13 +8,27 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-func canPin() bool { return runtime.NumCPU() > 1 }
+// cores are the numbers of the cores that this process may use.
+func cores() []int {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil
+	}
+	var list []int
+	for i := 0; len(list) < set.Count(); i++ {
+		if set.IsSet(i) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
 
 func cpuModel() string {
 	f, err := os.Open("/proc/cpuinfo")

@@ -9,7 +9,7 @@ import (
 
 var errLinux = errors.New("measured on Linux only")
 
-func canPin() bool { return false }
+func cores() []int { return nil }
 
 func cpuModel() string { return "unknown processor" }
 

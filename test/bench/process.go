@@ -26,11 +26,13 @@ type process struct {
 	begun  time.Time
 }
 
-// start runs argv with one Go processor, pinned to a core where taskset is
-// there and the machine has another one.
+// start runs argv with one Go processor, pinned to the first core (0) or the
+// second (1) of those that we may use, where taskset is there and there are two.
 func start(core int, argv ...string) (*process, error) {
-	if path, err := exec.LookPath("taskset"); err == nil && canPin() {
-		argv = append([]string{path, "-c", strconv.Itoa(core)}, argv...)
+	if path, err := exec.LookPath("taskset"); err == nil {
+		if list := cores(); len(list) > 1 {
+			argv = append([]string{path, "-c", strconv.Itoa(list[core])}, argv...)
+		}
 	}
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
