@@ -134,7 +134,8 @@ func (s *Sink) mark(container, number int) bool {
 }
 
 // other answers what a client asks before it writes, and the setting up of
-// templates and policies, which it accepts and forgets.
+// templates and policies, which it accepts and forgets: asked for one, it
+// says that it is not there.
 func other(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/" && r.Method == http.MethodGet:
@@ -143,9 +144,22 @@ func other(w http.ResponseWriter, r *http.Request) {
 			`"minimum_wire_compatibility_version":"7.17.0","minimum_index_compatibility_version":"7.0.0"},"tagline":"You Know, for Search"}`+"\n")
 	case r.Method == http.MethodPut || r.Method == http.MethodPost || r.Method == http.MethodDelete:
 		fmt.Fprint(w, `{"acknowledged":true}`)
+	case isNamed(r.URL.Path):
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"error":{"type":"resource_not_found_exception","reason":"not found"},"status":404}`)
 	case r.Method != http.MethodHead:
 		fmt.Fprint(w, `{}`)
 	}
+}
+
+// isNamed says whether path asks for one template or policy.
+func isNamed(path string) bool {
+	for _, kind := range []string{"/_index_template/", "/_component_template/", "/_ilm/policy/", "/_ingest/pipeline/"} {
+		if strings.HasPrefix(path, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // mget says of each id whether it is there, which only a Sink that keeps ids knows.

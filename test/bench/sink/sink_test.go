@@ -115,6 +115,7 @@ func TestOthers(t *testing.T) {
 	srv := httptest.NewServer(s)
 	defer srv.Close()
 	post(t, s, "/logs-x-default/_bulk", []byte(doc("a", 1)), false)
+	status := 200
 	f := func(method, path, body, want string) {
 		t.Helper()
 		r, err := http.NewRequest(method, srv.URL+path, strings.NewReader(body))
@@ -127,20 +128,24 @@ func TestOthers(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		got, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != 200 || !strings.Contains(string(got), want) {
+		if err != nil || resp.StatusCode != status || !strings.Contains(string(got), want) {
 			t.Errorf("%s %s: %d %s %v, want %s", method, path, resp.StatusCode, got, err, want)
 		}
 	}
 	f("GET", "/", "", `"number":"8.19.7"`)
 	f("HEAD", "/", "", "")
 	f("PUT", "/_index_template/logs-mesos", "{}", `{"acknowledged":true}`)
-	f("GET", "/_ilm/policy/x", "", `{}`)
+	f("POST", "/_index_template/_simulate", "{}", `{"acknowledged":true}`)
+	f("GET", "/_license", "", `{}`)
 	f("GET", "/_data_stream/logs-x-default", "", `"index_name":".ds-logs-x-default-2026.11.23-000001"`)
 	f("POST", "/_mget", `{"docs":[{"_index":"i","_id":"a"},{"_index":"i","_id":"z"}]}`,
 		`{"docs":[{"_index":"i","_id":"a","found":true},{"_index":"i","_id":"z","found":false}]}`)
 	f("POST", "/logs-x-default/_mget", `{"ids":["a"]}`, `"found":true`)
 	f("GET", "/_sink/stats", "", `"lines":1,`)
 	f("POST", "/_sink/reset", "", `"lines":0,`)
+	status = 404
+	f("GET", "/_ilm/policy/x", "", `resource_not_found_exception`)
+	f("HEAD", "/_index_template/logs-mesos", "", "")
 }
 
 func BenchmarkBulk(b *testing.B) {
