@@ -24,6 +24,7 @@ type directory struct {
 	c            Container // both files merged
 	config, host factsFile //
 	torn         bool      // the last look found something that it could not read
+	first        time.Time // when it was first seen
 }
 
 // A factsFile is one file of a directory and what it said.
@@ -106,13 +107,14 @@ func (f *files) look(id string) (changed bool) {
 		return false
 	}
 	if d == nil {
-		d = new(directory)
+		d = &directory{first: time.Now()}
 		f.known[id] = d
 	}
 	err = errors.Join(
 		d.config.read(filepath.Join(dir, "config.v2.json"), config, readConfig),
 		d.host.read(filepath.Join(dir, "hostconfig.json"), host, readHostConfig))
-	d.torn = err != nil
+	// What may not be read is not half-written; the slow look tries it again.
+	d.torn = err != nil && !errors.Is(err, fs.ErrPermission)
 	d.c = merge(merge(bare(id), d.config.c), d.host.c)
 	return true
 }

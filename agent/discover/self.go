@@ -9,7 +9,7 @@ import (
 var (
 	// cgroupID finds the id in a line of /proc/self/cgroup: ".../docker/<id>"
 	// or ".../docker-<id>.scope".
-	cgroupID = regexp.MustCompile(`/(?:docker[/-]|[^/]*/)([0-9a-f]{64})(?:\.scope)?$`)
+	cgroupID = regexp.MustCompile(`/(?:docker-)?([0-9a-f]{64})(?:\.scope)?$`)
 	// mountID finds it in /proc/self/mountinfo, where cgroup v2 hides it from
 	// the first: Docker mounts /etc/hostname from the container's directory.
 	mountID = regexp.MustCompile(`/containers/([0-9a-f]{64})/(?:hostname|hosts|resolv\.conf) /etc/`)

@@ -1,0 +1,407 @@
+package discover
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/client"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mesoscope/config"
+)
+
+const (
+	// slowLook is for what inotify lost; pollLook is for systems without it;
+	// absentLook is for a folder that is not there (yet).
+	slowLook   = 30 * time.Second
+	pollLook   = time.Second
+	absentLook = 5 * time.Second
+	// retryLook is for half-written files, which inotify usually reports first.
+	retryLook = time.Second
+	// nameGrace is how long a container of which only the directory is known
+	// waits for its name when exclude rules need it, and how long a log file
+	// that Docker names may be missing before it counts as out of reach.
+	nameGrace = 2 * time.Second
+)
+
+// Options say where to look.
+type Options struct {
+	Docker config.Docker
+	// CopyDir is where the logs of containers lie that can only be read
+	// through the Docker API, e.g. <data_dir>/agent/api. "": such containers
+	// are listed with a Problem and not followed.
+	CopyDir string
+	// Settled says whether every line of one file of a container's local copy
+	// is stored for good and its reader done with it. It is called from other
+	// goroutines. Old files of a copy are deleted only when it says so or when
+	// somebody else holds a hard link to them; else reading from Docker stops
+	// until then. nil: never.
+	Settled func(id string, file os.FileInfo) bool
+	Log     *slog.Logger
+	// Registry takes the metrics; nil: none.
+	Registry prometheus.Registerer
+}
+
+// An Excluded is a container that is there and not followed, by a rule.
+type Excluded struct {
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+	Rule string `json:"rule"` // the entry of docker.exclude, or "mesoscope itself"
+}
+
+// selfRule excludes the agent's own container, or each line that it ships
+// would make it print another one.
+const selfRule = "mesoscope itself"
+
+// A Discoverer knows what runs here.
+type Discoverer struct {
+	opt    Options
+	rules  []rule
+	self   string
+	log    *slog.Logger
+	m      *metrics
+	client *client.Client // nil: no docker.socket
+	back   *readback      // nil: nothing can be read through the API
+
+	// The rest belongs to Run.
+	files    files
+	watch    *watcher // nil: none
+	filesOK  bool     // the last look at all files succeeded
+	answered bool     // a source has answered since the start
+	listed   map[string]Container
+	onDisk   map[string]bool // ids whose directory was there at some time
+	again    map[string]bool // ids to look at again soon
+	set      map[string]Container
+	dirty    bool
+	said     map[string]bool
+
+	mu       sync.Mutex
+	excluded map[string]Excluded
+}
+
+// New checks the options. It does not look at anything yet, so a Docker that is
+// not there is no error.
+func New(opt Options) (*Discoverer, error) {
+	rules, err := parseRules(opt.Docker.Exclude)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	m, err := newMetrics(opt.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	d := &Discoverer{
+		opt: opt, rules: rules, self: selfID(), log: opt.Log, m: m,
+		files:    files{dir: filepath.Join(opt.Docker.Root, "containers"), known: make(map[string]*directory)},
+		listed:   make(map[string]Container),
+		onDisk:   make(map[string]bool),
+		again:    make(map[string]bool),
+		set:      make(map[string]Container),
+		said:     make(map[string]bool),
+		excluded: make(map[string]Excluded),
+	}
+	if opt.Docker.Socket == "" {
+		return d, nil
+	}
+	if d.client, err = newAPI(opt.Docker.Socket); err != nil {
+		return nil, err
+	}
+	if opt.CopyDir != "" {
+		d.back = newReadback(opt, d.client, d.files.dir, m)
+	}
+	return d, nil
+}
+
+// Excluded lists the containers that a rule keeps out of the set, by name.
+func (d *Discoverer) Excluded() []Excluded {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]Excluded, 0, len(d.excluded))
+	for _, e := range d.excluded {
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b Excluded) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return list
+}
+
+// Run sends the full set, in order of ids, at the start and after every
+// change, until ctx ends; it returns ctx's error and closes nothing. Nothing is
+// sent before the first source has answered, and a source that fails later
+// takes nothing out of the set. The receiver must not change what it gets: the
+// maps in it are shared with later sets.
+func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	wakes := wakes{signal: make(chan struct{}, 1), ids: make(map[string]bool)}
+	if w, err := newWatcher(); err != nil {
+		d.log.Warn("no notice of new containers from the system; the folder is read every second", "err", err)
+	} else {
+		d.watch = w
+		wg.Go(func() { w.run(wakes.add) })
+		defer w.close()
+	}
+	if d.back != nil {
+		d.back.start(ctx, &wg, wakes.add)
+	}
+	lists := make(chan map[string]Container)
+	if d.client != nil {
+		a := &api{client: d.client, socket: d.opt.Docker.Socket, log: d.log, m: d.m,
+			onDisk: func(id string) bool {
+				return readable(filepath.Join(d.files.dir, id, "config.v2.json")) == nil
+			},
+			poke: func(id string) {
+				if d.back != nil {
+					d.back.poke(id)
+				}
+			}}
+		wg.Go(func() { a.run(ctx, lists) })
+	}
+
+	look := time.NewTimer(0)
+	defer look.Stop()
+	retry := time.NewTicker(retryLook)
+	defer retry.Stop()
+	var send chan<- []Container
+	var next []Container
+	first := true
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case send <- next:
+			send, next, first = nil, nil, false
+			continue
+		case <-look.C:
+			d.lookAll()
+			look.Reset(d.nextLook())
+		case <-wakes.signal:
+			for id := range wakes.take() {
+				if id == "" {
+					d.lookAll()
+				} else {
+					d.lookAt(id)
+				}
+			}
+		case <-retry.C:
+			d.lookAgain()
+		case list := <-lists:
+			d.take(list)
+		}
+		if d.answered && (d.dirty || first && next == nil) {
+			d.dirty = false
+			send, next = out, d.whole()
+		}
+	}
+}
+
+func (d *Discoverer) nextLook() time.Duration {
+	switch {
+	case !d.filesOK:
+		return absentLook
+	case d.watch == nil:
+		return pollLook
+	}
+	return slowLook
+}
+
+// lookAll reads the whole folder.
+func (d *Discoverer) lookAll() {
+	if d.watch != nil {
+		_ = d.watch.watchRoot(d.files.dir) // before the look, or a container may come between the two; an error shows there too
+	}
+	changed, err := d.files.lookAll()
+	if err != nil {
+		d.m.errors.WithLabelValues("files").Inc()
+		d.filesOK = false
+		d.once("files", func() {
+			d.log.Warn("docker's containers folder cannot be read; looking again every 5 s, what was known stays",
+				"folder", d.files.dir, "socket", d.opt.Docker.Socket, "err", err)
+		})
+		return
+	}
+	if d.said["files"] {
+		delete(d.said, "files")
+		d.log.Info("docker's containers folder is there", "folder", d.files.dir)
+	}
+	d.filesOK, d.answered = true, true
+	for _, id := range changed {
+		d.touch(id)
+	}
+	if d.back != nil {
+		for _, id := range d.back.ids() {
+			d.touch(id)
+		}
+	}
+}
+
+func (d *Discoverer) lookAt(id string) {
+	if d.filesOK {
+		d.files.look(id)
+	}
+	d.touch(id)
+}
+
+func (d *Discoverer) lookAgain() {
+	ids := d.again
+	d.again = make(map[string]bool)
+	for _, id := range d.files.torn() {
+		ids[id] = true
+	}
+	for id := range ids {
+		d.lookAt(id)
+	}
+}
+
+// take replaces what the API said.
+func (d *Discoverer) take(list map[string]Container) {
+	old := d.listed
+	d.listed, d.answered = list, true
+	for id := range old {
+		if _, still := list[id]; !still {
+			d.touch(id)
+		}
+	}
+	for id, c := range list {
+		if before, had := old[id]; !had || !reflect.DeepEqual(before, c) {
+			d.touch(id)
+		}
+	}
+}
+
+// touch builds the Container again from all sources and notes whether it
+// differs from the one in the set.
+func (d *Discoverer) touch(id string) {
+	c, why := d.build(id)
+	d.mu.Lock()
+	if why.Rule != "" {
+		d.excluded[id] = why
+	} else {
+		delete(d.excluded, id)
+	}
+	d.mu.Unlock()
+	old, had := d.set[id]
+	switch {
+	case c.ID == "" && had:
+		delete(d.set, id)
+		d.dirty = true
+	case c.ID != "" && (!had || !reflect.DeepEqual(old, c)):
+		d.set[id] = c
+		d.dirty = true
+	}
+}
+
+// build merges what the sources say of one container. The zero Container says
+// that it has gone, or why it is excluded.
+func (d *Discoverer) build(id string) (c Container, _ Excluded) {
+	dir := d.files.known[id]
+	listed, isListed := d.listed[id]
+	switch {
+	case dir != nil:
+		d.onDisk[id] = true
+		c = dir.c
+		if isListed {
+			c = merge(c, listed)
+		}
+		if d.watch != nil {
+			if err := d.watch.watchContainer(id, filepath.Join(d.files.dir, id)); err != nil {
+				d.m.errors.WithLabelValues("watch").Inc()
+				d.log.Warn("changes of containers are seen late, up to 30 s; raise fs.inotify.max_user_watches", "err", err)
+			}
+		}
+	case isListed && !d.onDisk[id]: // the folder is out of reach; else the directory's end is the container's
+		c = listed
+	default:
+		if !isListed {
+			delete(d.onDisk, id)
+		}
+		if d.back == nil {
+			return Container{}, Excluded{}
+		}
+		c, _ = d.back.leftover(id)
+		return c, Excluded{}
+	}
+	if rule := d.excludedBy(&c); rule != "" {
+		return Container{}, Excluded{ID: id, Name: c.Name, Rule: rule}
+	}
+	if len(d.rules) > 0 && c.Name == "" && dir != nil && time.Since(dir.first) < nameGrace {
+		d.again[id] = true
+		return d.set[id], Excluded{}
+	}
+	d.place(&c, dir != nil)
+	return c, Excluded{}
+}
+
+func (d *Discoverer) excludedBy(c *Container) string {
+	if c.ID == d.self {
+		return selfRule
+	}
+	for _, r := range d.rules {
+		if r.matches(c) {
+			return r.text
+		}
+	}
+	return ""
+}
+
+// whole is the set to send.
+func (d *Discoverer) whole() []Container {
+	all := make([]Container, 0, len(d.set))
+	for _, c := range d.set {
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b Container) int { return cmp.Compare(a.ID, b.ID) })
+	d.m.containers.Set(float64(len(all)))
+	return all
+}
+
+// once runs say the first time that it is called for the key.
+func (d *Discoverer) once(key string, say func()) {
+	if !d.said[key] {
+		d.said[key] = true
+		say()
+	}
+}
+
+// wakes collects ids to look at while Run is busy.
+type wakes struct {
+	signal chan struct{}
+	mu     sync.Mutex
+	ids    map[string]bool
+}
+
+func (w *wakes) add(id string) {
+	w.mu.Lock()
+	w.ids[id] = true
+	w.mu.Unlock()
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (w *wakes) take() map[string]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := w.ids
+	w.ids = make(map[string]bool)
+	return ids
+}
+
+// logPath is where dockerd writes a container's json-file log.
+func logPath(containers, id string) string {
+	return filepath.Join(containers, id, id+"-json.log")
+}

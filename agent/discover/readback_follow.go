@@ -1,0 +1,255 @@
+package discover
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+)
+
+const (
+	followRetryMin = 200 * time.Millisecond
+	followRetryMax = 30 * time.Second
+	// followIdle is how often the state of a container is asked for without
+	// any event, and how long a silent stream may be before it is checked:
+	// dockerd's own followers have hung at rotations.
+	followIdle = 30 * time.Second
+	// flushSize is how much is collected before it is written while Docker
+	// has more at hand.
+	flushSize = 256 << 10
+)
+
+// errGone says that the container does not exist any more.
+var errGone = errors.New("the container has gone")
+
+// A runState tells whether anything happened to a container between two looks.
+type runState struct {
+	running           bool
+	started, finished string
+}
+
+// run copies until the container has gone. Every end of a connection has the
+// same answer: read the position back from the copy and ask from there.
+func (f *follower) run(ctx context.Context) {
+	defer f.copy.close()
+	wait, said := followRetryMin, ""
+	var done *runState // the state in which the log was read to its end
+	for ctx.Err() == nil {
+		state, err := f.round(ctx, done)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, errGone):
+			f.state(func() { f.gone, f.complete, f.problem = true, true, "" })
+			return
+		case err != nil:
+			f.r.m.errors.WithLabelValues("logs").Inc()
+			if said != err.Error() {
+				said = err.Error()
+				f.r.log.Warn("docker api: log cannot be read; trying again", "container", f.id, "err", err)
+			}
+			refused := unreadable(err)
+			f.state(func() { f.problem, f.refused = "docker api: "+err.Error(), refused })
+			if refused {
+				wait = followRetryMax
+				f.state(func() { f.problem = "not readable: driver " + f.c.Driver + ": Docker cannot read it back" })
+			}
+			f.await(ctx, wait)
+			wait = min(2*wait, followRetryMax)
+			continue
+		}
+		if said != "" {
+			said = ""
+			f.r.log.Info("docker api: log is read again", "container", f.id)
+		}
+		wait = followRetryMin
+		if state.running {
+			done = nil
+			f.await(ctx, 50*time.Millisecond) // the stream ended and it runs on: a restart
+			continue
+		}
+		done = state
+		f.state(func() { f.problem, f.refused, f.complete = "", false, true })
+		f.await(ctx, followIdle)
+	}
+}
+
+// round asks for the container's state and, if it is not the one in which the
+// log was read to its end, reads from the position on: as long as it runs,
+// else to the end. The state returned is the one before reading, so a change
+// meanwhile shows in the next round.
+func (f *follower) round(ctx context.Context, done *runState) (*runState, error) {
+	asking, cancel := context.WithTimeout(ctx, apiTimeout)
+	r, err := f.r.client.ContainerInspect(asking, f.id)
+	cancel()
+	if client.IsErrNotFound(err) {
+		if readable(filepath.Join(f.r.containers, f.id, "config.v2.json")) == nil {
+			return nil, fmt.Errorf("this engine does not know the container, but its directory is there: %w", err)
+		}
+		// The copy is opened for its side effect: a torn end is cut.
+		if err := f.copy.open(); err != nil {
+			return nil, err
+		}
+		return nil, errGone
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.State == nil || r.Config == nil {
+		return nil, errors.New("inspect gives no state")
+	}
+	state := &runState{running: r.State.Running || r.State.Restarting, started: r.State.StartedAt, finished: r.State.FinishedAt}
+	if done != nil && *done == *state {
+		return state, nil
+	}
+	if err := f.copy.open(); err != nil {
+		return nil, err
+	}
+	if err := f.write(); err != nil {
+		return nil, err
+	}
+	// What an error left unwritten belongs to the position.
+	if err := f.copy.flush(ctx); err != nil {
+		return nil, err
+	}
+	w, err := f.copy.window()
+	if err != nil {
+		return nil, err
+	}
+	f.state(func() { f.problem, f.refused, f.complete = "", false, false })
+	return state, f.read(ctx, w, r.Config.Tty, state.running)
+}
+
+// read copies one logs response.
+func (f *follower) read(ctx context.Context, w *window, tty, follow bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	since := ""
+	if !w.since.IsZero() {
+		since = fmt.Sprintf("%d.%09d", w.since.Unix(), w.since.Nanosecond())
+	}
+	body, err := f.r.client.ContainerLogs(ctx, f.id, container.LogsOptions{
+		ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: follow, Since: since})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	var progress atomic.Int64 // time of the latest entry, ns
+	if !w.last.IsZero() {
+		progress.Store(w.last.UnixNano())
+	}
+	var hung atomic.Bool
+	if follow {
+		go f.watchdog(ctx, &progress, tty, func() { hung.Store(true); cancel() })
+	}
+	err = f.copyAll(ctx, f.messages(body, tty), w, &progress)
+	if err != nil && hung.Load() {
+		return errors.New("the log stream stood still while the log went on; asking anew")
+	}
+	return err
+}
+
+func (f *follower) messages(body io.Reader, tty bool) messages {
+	r := bufio.NewReaderSize(body, 32<<10)
+	if tty {
+		return &ttyMessages{r: r, unstamped: f.r.m.unreadable.Inc, now: time.Now}
+	}
+	return newFrames(r, f.r.m.unreadable.Inc)
+}
+
+// copyAll writes what is new; it flushes when Docker has nothing more at hand.
+func (f *follower) copyAll(ctx context.Context, msgs messages, w *window, progress *atomic.Int64) error {
+	var enc bytes.Buffer
+	var copied, overlap int
+	flush := func() error {
+		f.r.m.copied.Add(float64(copied))
+		f.r.m.overlap.Add(float64(overlap))
+		copied, overlap = 0, 0
+		return f.copy.flush(ctx)
+	}
+	for {
+		e, err := msgs.next()
+		if err != nil {
+			if ferr := flush(); ferr != nil {
+				return ferr
+			}
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+		progress.Store(max(progress.Load(), e.time.UnixNano()))
+		enc.Reset()
+		if err := appendEntry(&enc, e); err != nil {
+			return err
+		}
+		if w.known(e, enc.Bytes()) {
+			overlap++
+		} else {
+			f.copy.add(enc.Bytes())
+			copied++
+		}
+		if !msgs.more() || f.copy.enc.Len() >= flushSize {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// watchdog ends a stream that gives nothing while the log has newer entries.
+func (f *follower) watchdog(ctx context.Context, progress *atomic.Int64, tty bool, hung func()) {
+	for {
+		before := progress.Load()
+		sleep(ctx, followIdle)
+		if ctx.Err() != nil {
+			return
+		}
+		if progress.Load() != before {
+			continue
+		}
+		asking, cancel := context.WithTimeout(ctx, apiTimeout)
+		newest, err := f.newest(asking, tty)
+		cancel()
+		if err == nil && progress.Load() == before && newest.UnixNano() > before {
+			hung()
+			return
+		}
+	}
+}
+
+// newest is the time of the log's last entry.
+func (f *follower) newest(ctx context.Context, tty bool) (t time.Time, err error) {
+	body, err := f.r.client.ContainerLogs(ctx, f.id, container.LogsOptions{
+		ShowStdout: true, ShowStderr: true, Timestamps: true, Tail: "1"})
+	if err != nil {
+		return t, err
+	}
+	defer body.Close()
+	msgs := f.messages(body, tty)
+	for {
+		e, err := msgs.next()
+		if err == io.EOF {
+			return t, nil
+		}
+		if err != nil {
+			return t, err
+		}
+		t = e.time
+	}
+}
+
+// unreadable says whether dockerd told that the driver keeps nothing that it
+// could give back (moby's ErrReadLogsNotSupported).
+func unreadable(err error) bool {
+	return strings.Contains(err.Error(), "does not support reading")
+}
