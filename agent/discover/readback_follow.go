@@ -53,7 +53,9 @@ func (f *follower) run(ctx context.Context) {
 			return
 		case err != nil:
 			f.r.m.errors.WithLabelValues("logs").Inc()
-			if said != err.Error() {
+			// The first failure may be the moment between a container's
+			// directory and its entry in the engine.
+			if wait > followRetryMin && said != err.Error() {
 				said = err.Error()
 				f.r.log.Warn("docker api: log cannot be read; trying again", "container", f.id, "err", err)
 			}
