@@ -196,16 +196,6 @@ func linesOf(t *testing.T, path, stream string) (lines []string) {
 	return lines
 }
 
-// until polls for what another process does.
-func until(t *testing.T, what string, d time.Duration, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(d); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, d)
-		}
-	}
-}
-
 // The same output through the API and through Docker's own json-file must be
 // the same entries, but for the driver's attrs.
 func TestRealCopyEqualsJSONFile(t *testing.T) {

@@ -150,7 +150,7 @@ func bare(id string) Container {
 func readConfig(path string) (Container, error) {
 	var v struct {
 		Created string
-		State   *struct{ Running, Restarting bool }
+		State   struct{ Running, Restarting *bool }
 		Config  struct {
 			Hostname string
 			Tty      bool
@@ -186,9 +186,9 @@ func readConfig(path string) (Container, error) {
 		c.Created = t
 		c.note(fromConfig, "created")
 	}
-	c.Running = true
-	if v.State != nil {
-		c.Running = v.State.Running || v.State.Restarting
+	c.Running = true // unless it says otherwise, see bare
+	if v.State.Running != nil {
+		c.Running = *v.State.Running || v.State.Restarting != nil && *v.State.Restarting
 		c.note(fromConfig, "running")
 	}
 	return c, nil

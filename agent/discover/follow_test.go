@@ -2,6 +2,7 @@ package discover
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -158,4 +159,16 @@ func (s *seen) everSeen(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ever[id]
+}
+
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// until polls for what has no notice.
+func until(t *testing.T, what string, d time.Duration, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(d); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %v", what, d)
+		}
+	}
 }
