@@ -133,16 +133,31 @@ func TestCopyModel(t *testing.T) {
 	for seed := range uint64(15) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		var log []entry
+		late := make(map[int]entry) // the rest of a line that stays open for long, by place
 		now := t0
-		for range 400 {
+		blocked := "" // the stream of that line: dockerd reads it one byte behind the other
+		for i := range 400 {
+			if e, due := late[i]; due {
+				log = append(log, e)
+				blocked = ""
+			}
 			now = now.Add(time.Duration(rnd.IntN(40)) * 100 * time.Millisecond) // also the same time twice
 			at := now.Add(-time.Duration(rnd.IntN(3)) * time.Second)            // not in order
 			text := fmt.Sprintf("%d <é> %s", rnd.IntN(3), strings.Repeat("y", rnd.IntN(80)))
 			stream := []string{"stdout", "stderr"}[rnd.IntN(2)]
+			if stream == blocked {
+				continue
+			}
 			for range rnd.IntN(4) {
 				if rnd.IntN(5) == 0 { // pieces
 					log = append(log, entry{at, stream, []byte(text)})
 				}
+			}
+			if rnd.IntN(40) == 0 && blocked == "" && i < 360 { // its other pieces come when its time is long past
+				log = append(log, entry{at, stream, []byte("open")})
+				blocked = stream
+				late[i+30] = entry{at, stream, []byte("end\n")}
+				continue
 			}
 			log = append(log, entry{at, stream, []byte(text + "\n")})
 		}
