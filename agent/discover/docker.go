@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
@@ -154,7 +155,7 @@ func (a *api) update(ctx context.Context, set map[string]Container, id string) e
 	defer cancel()
 	r, err := a.client.ContainerInspect(ctx, id)
 	switch {
-	case client.IsErrNotFound(err):
+	case cerrdefs.IsNotFound(err):
 		delete(set, id)
 	case err != nil && client.IsErrConnectionFailed(err), ctx.Err() != nil:
 		return fmt.Errorf("inspect %.12s: %w", id, err)

@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e && linux
 
 package discover
 
@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -256,7 +257,11 @@ func TestRealLocalDriverRestarts(t *testing.T) {
 	s := discoverFor(t, opt)
 	id := runContainer(t, []string{"--log-driver", "local"}, script)
 	path := s.container(id, func(c Container) bool { return c.ViaAPI && c.LogPath != "" }).LogPath
+	underLoad := 0
 	for n := range 20 {
+		if docker(t, "inspect", "-f", "{{.State.Running}}", id) == "true" {
+			underLoad++
+		}
 		var before int64
 		if fi, err := os.Stat(path); err == nil {
 			before = fi.Size()
@@ -277,6 +282,9 @@ func TestRealLocalDriverRestarts(t *testing.T) {
 			s.stop()
 		}
 		s = discoverFor(t, opt)
+	}
+	if underLoad < 15 {
+		t.Errorf("only %d of 20 restarts were under load", underLoad)
 	}
 	docker(t, "wait", id)
 	s.container(id, func(c Container) bool { return !c.Running })
@@ -344,5 +352,52 @@ func TestRealDualLogging(t *testing.T) {
 	c := s.container(id, func(c Container) bool { return c.Problem != "" })
 	if c.LogPath != "" || !strings.Contains(c.Problem, "not readable: driver syslog") {
 		t.Errorf("without cache: %+v", c)
+	}
+}
+
+// An agent that may use the socket but not read Docker's files follows by API.
+func TestRealNoFileRights(t *testing.T) {
+	const variable = "MESOSCOPE_TEST_NO_RIGHTS_ID"
+	if id := os.Getenv(variable); id != "" { // the agent without rights
+		opt := e2eOptions(t)
+		var log lockedBuffer
+		opt.Log = textLog(&log)
+		s := discoverFor(t, opt)
+		c := s.container(id, func(c Container) bool { return c.ViaAPI && c.Name != "" && c.Driver == jsonFile })
+		until(t, "the line", 10*time.Second, func() bool { return len(linesOf(t, c.LogPath, "stdout")) == 1 })
+		if log.count("at least once instead of exactly once") != 1 {
+			t.Errorf("what is lost was not said once:\n%s", log.String())
+		}
+		return
+	}
+	needDocker(t)
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to become somebody else")
+	}
+	socket, err := os.Stat("/var/run/docker.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := runContainer(t, nil, "echo hi; exec sleep 3600")
+	exe, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "norights") // t.TempDir lies below folders that only root may enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	bin := filepath.Join(dir, "discover.test")
+	if err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(bin, exe, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin, "-test.run=^TestRealNoFileRights$", "-test.v")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), variable+"="+id, "TMPDIR="+dir, "HOME="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: socket.Sys().(*syscall.Stat_t).Gid}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestRealNoFileRights")) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -89,9 +89,10 @@ func network(mode string) string {
 	return mode
 }
 
-// note says for each of the members where it came from.
+// note says for each of the members where it came from. It makes a new map,
+// because Containers are copied and those copies are read elsewhere.
 func (c *Container) note(origin string, members ...string) {
-	if c.From == nil {
+	if c.From = maps.Clone(c.From); c.From == nil {
 		c.From = make(map[string]string, len(members))
 	}
 	for _, m := range members {
@@ -102,7 +103,6 @@ func (c *Container) note(origin string, members ...string) {
 // merge adds what over knows to c. over wins for what changes in a container's
 // life (name, running); else it fills only what c does not know.
 func merge(c, over Container) Container {
-	c.From = maps.Clone(c.From)
 	take := func(member string, wins bool, set func()) {
 		origin, known := over.From[member]
 		if _, have := c.From[member]; known && (wins || !have) {
@@ -151,7 +151,7 @@ func WithAttrs(c Container, attrs map[string]string) Container {
 	if len(added) == 0 {
 		return c
 	}
-	c.Labels, c.Env, c.From = labels, env, maps.Clone(c.From)
+	c.Labels, c.Env = labels, env
 	for member := range added {
 		origin := fromAttrs
 		if old := c.From[member]; old != "" && old != fromAttrs {

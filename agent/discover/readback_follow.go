@@ -12,8 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/client"
 )
 
 const (
@@ -93,7 +93,7 @@ func (f *follower) round(ctx context.Context, done *runState) (*runState, error)
 	asking, cancel := context.WithTimeout(ctx, apiTimeout)
 	r, err := f.r.client.ContainerInspect(asking, f.id)
 	cancel()
-	if client.IsErrNotFound(err) {
+	if cerrdefs.IsNotFound(err) {
 		if readable(filepath.Join(f.r.containers, f.id, "config.v2.json")) == nil {
 			return nil, fmt.Errorf("this engine does not know the container, but its directory is there: %w", err)
 		}
