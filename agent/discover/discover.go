@@ -118,7 +118,13 @@ func New(opt Options) (*Discoverer, error) {
 		return nil, err
 	}
 	if opt.CopyDir != "" {
-		d.back = newReadback(opt, d.client, d.files.dir, m)
+		// A client of its own: Client.Events reads the client's API version
+		// without the lock under which a first request elsewhere settles it.
+		c, err := newAPI(opt.Docker.Socket)
+		if err != nil {
+			return nil, err
+		}
+		d.back = newReadback(opt, c, d.files.dir, m)
 	}
 	return d, nil
 }
