@@ -341,6 +341,9 @@ func (d *Discoverer) build(id string) (c Container, _ Excluded) {
 		return c, Excluded{}
 	}
 	if rule := d.excludedBy(&c); rule != "" {
+		if d.back != nil {
+			d.back.drop(id)
+		}
 		return Container{}, Excluded{ID: id, Name: c.Name, Rule: rule}
 	}
 	if len(d.rules) > 0 && c.Name == "" && dir != nil && time.Since(dir.first) < nameGrace {

@@ -336,6 +336,24 @@ func TestLogCut(t *testing.T) {
 	}
 }
 
+// A container that a new rule excludes is not copied any further.
+func TestExcludedCopyGoes(t *testing.T) {
+	e := newFakeEngine(t)
+	id := fullID("1")
+	e.change(id, "create", func(c *fakeContainer) { c.name, c.driver, c.running = "one", "local", true })
+	opt := e.options(t)
+	s := discoverFor(t, opt)
+	path := s.container(id, func(c Container) bool { return c.ViaAPI }).LogPath
+	until(t, "the copy", 10*time.Second, func() bool { return readable(path) == nil })
+	s.stop()
+	opt.Docker.Exclude = []string{"one"}
+	s = discoverFor(t, opt)
+	until(t, "its end", 10*time.Second, func() bool { _, err := os.Stat(filepath.Dir(path)); return os.IsNotExist(err) })
+	if x := s.d.Excluded(); len(x) != 1 || x[0].ID != id {
+		t.Errorf("excluded: %v", x)
+	}
+}
+
 // A lockedBuffer is a log that is read while it is written.
 type lockedBuffer struct {
 	mu sync.Mutex

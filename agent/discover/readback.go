@@ -95,7 +95,9 @@ func (r *readback) ensure(c Container) *follower {
 	if f == nil {
 		f = newFollower(r, c)
 		r.followers[c.ID] = f
-		r.wg.Go(func() { f.run(r.ctx) })
+		ctx, cancel := context.WithCancel(r.ctx)
+		f.cancel = cancel
+		r.wg.Go(func() { defer close(f.ended); defer cancel(); f.run(ctx) })
 	}
 	f.know(c)
 	return f
@@ -131,6 +133,26 @@ func (r *readback) poke(id string) {
 	}
 }
 
+// drop ends a follower and removes its copy: the container is excluded now.
+func (r *readback) drop(id string) {
+	r.mu.Lock()
+	f := r.followers[id]
+	delete(r.followers, id)
+	r.mu.Unlock()
+	if f == nil {
+		return
+	}
+	f.cancel()
+	<-f.ended // or it could make the folder again
+	r.remove(id)
+}
+
+func (r *readback) remove(id string) {
+	if err := os.RemoveAll(filepath.Join(r.dir, id)); err != nil {
+		r.log.Error("local copy cannot be removed", "err", err)
+	}
+}
+
 // leftover is a container that Docker no longer has, while its copy has lines
 // that are not settled. Once all are, the copy is removed.
 func (r *readback) leftover(id string) (Container, bool) {
@@ -150,9 +172,7 @@ func (r *readback) leftover(id string) (Container, bool) {
 		r.mu.Lock()
 		delete(r.followers, id)
 		r.mu.Unlock()
-		if err := os.RemoveAll(filepath.Join(r.dir, id)); err != nil {
-			r.log.Error("local copy of a container that has gone cannot be removed", "err", err)
-		}
+		r.remove(id)
 		return Container{}, false
 	}
 	if refused {
@@ -170,6 +190,9 @@ type follower struct {
 	copy *copyFile
 	wake chan struct{} // one place: something happened to the container
 
+	cancel context.CancelFunc // ends run
+	ended  chan struct{}      // closed when run has ended
+
 	mu       sync.Mutex
 	c        Container // as last known; for container.json
 	written  bool      // container.json holds c
@@ -181,7 +204,7 @@ type follower struct {
 
 func newFollower(r *readback, c Container) *follower {
 	dir := filepath.Join(r.dir, c.ID)
-	return &follower{r: r, id: c.ID, c: c, wake: make(chan struct{}, 1),
+	return &follower{r: r, id: c.ID, c: c, wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		copy: newCopy(filepath.Join(dir, c.ID+"-json.log"), func(fi os.FileInfo) bool { return r.settled(c.ID, fi) })}
 }
 
