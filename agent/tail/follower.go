@@ -205,6 +205,21 @@ func (f *Follower) retarget(s *source, t Target) {
 	}
 }
 
+// Settled says whether all lines of one file of the log of id are settled, and
+// the checkpoint knows it: the file is not needed any more.
+func (f *Follower) Settled(id string, file os.FileInfo) bool {
+	f.mu.Lock()
+	s := f.sources[id]
+	f.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.find(func(g *generation) bool { return g.Ino == inode(file) })
+	return g != nil && g.Done
+}
+
 // Run follows until ctx ends. Batches that were handed over may still be
 // settled after that; Close then makes it durable.
 func (f *Follower) Run(ctx context.Context) {
@@ -397,16 +412,22 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 	s.mu.Lock()
 	s.horizon = st.Horizon
 	for _, g := range st.Generations {
-		if !g.Done || g.Hold == "" {
+		if !g.Done {
+			continue
+		}
+		k := s.find(func(k *generation) bool { return k.N == g.N })
+		if k != nil && k != s.gen {
+			k.close()
+		}
+		if g.Hold == "" {
 			continue
 		}
 		if err := f.hold.release(s.id, g.Hold); err != nil {
 			f.log.Warn("a held file cannot be removed", "error", err)
 			continue
 		}
-		if k := s.find(func(k *generation) bool { return k.N == g.N }); k != nil {
+		if k != nil {
 			k.Hold = ""
-			k.close()
 			s.dirty = true
 			f.looks.push(&s.looking) // forgets it if it has no file any more
 		}

@@ -121,6 +121,11 @@ func (s *source) allDone() bool {
 func (w *worker) piece(s *source) (verdict, error) {
 	g := s.gen
 	if err := g.open(w.f.hold.folder(s.id)); err != nil {
+		if errors.Is(err, os.ErrNotExist) && g.at != "" {
+			// Renamed since the last look: the keeper will find it.
+			w.f.looks.push(&s.looking)
+			return idle, nil
+		}
 		if errors.Is(err, os.ErrNotExist) {
 			return w.lost(s, errLost), nil
 		}

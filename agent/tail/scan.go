@@ -184,7 +184,9 @@ func openFresh(file logFile) (*generation, error) {
 
 // take enters what was found into the chain.
 func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
+	var before []string
 	for _, g := range s.gens {
+		before = append(before, g.at)
 		g.at = ""
 	}
 	newest := len(s.gens) > 0 && !s.begun
@@ -199,11 +201,16 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 		// others may have come and gone after it.
 		s.unproven = true
 	}
+	for i, at := range before {
+		changed = changed || s.gens[i].at != at
+	}
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
 		g := fd.fresh[i]
 		g.N, g.Path = s.next, s.target.Path
 		s.next++
-		h.link(s.id, g)
+		if !s.target.Steady {
+			h.link(s.id, g)
+		}
 		s.gens = append(s.gens, g)
 		s.dirty, changed = true, true
 	}

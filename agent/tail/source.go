@@ -30,6 +30,9 @@ type Target struct {
 	// Gone says that the container was removed: what is held of its log is
 	// read to the end, and then the source is forgotten.
 	Gone bool
+	// Steady says that files of this log only vanish when Settled allows it,
+	// so that they need not be held.
+	Steady bool
 }
 
 // A source is the log of one container.

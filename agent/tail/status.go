@@ -18,10 +18,11 @@ type Source struct {
 	ID         string
 	Path       string
 	State      string
-	Size       int64 // of the generation that is being read
-	Offset     int64 // how far it is read
-	Settled    int64 // how far it is settled
-	LagBytes   int64 // not settled, all generations together
+	Size       int64    // of the generation that is being read
+	Offset     int64    // how far it is read
+	Settled    [2]int64 // how far stdout and stderr are settled
+	Lines      [2]int64 // of stdout and stderr in the generation that is being read
+	LagBytes   int64    // not settled, all generations together
 	LagSeconds float64
 	Held       bool  // its files are held
 	Garbage    int64 // bytes that are no entries
@@ -65,9 +66,11 @@ func (s *source) status() Source {
 		}
 	}
 	if s.gen != nil {
-		r.Size = s.gen.size
-		if low.Generation == s.gen.N {
-			r.Settled = low.Offset
+		r.Size, r.Lines = s.gen.size, s.lines
+		for k, l := range s.ledgers {
+			if l.settled.Generation == s.gen.N {
+				r.Settled[k] = l.settled.Offset
+			}
 		}
 	}
 	if r.LagBytes > 0 {
