@@ -337,7 +337,7 @@ func TestRealLocalDriverRemoved(t *testing.T) {
 	s.container(id, func(c Container) bool { return !c.Running && c.Name != "" })
 	close(settled)
 	s.stop()
-	s = discoverFor(t, opt)
+	discoverFor(t, opt)
 	until(t, "removal of the copy", 10*time.Second, func() bool { _, err := os.Stat(filepath.Dir(path)); return err != nil })
 }
 
