@@ -112,7 +112,7 @@ func Fields(c Container, h Host, dataset, namespace, stream string) []byte {
 		Stream:    stream,
 		Container: containerFields{ID: c.ID, Name: c.Name, Runtime: "docker", Labels: labelFields(c.Labels)},
 		Host:      hostFields{Name: h.Name, Hostname: h.Hostname, IP: h.IPs},
-		Service:   serviceFields{Name: serviceName(c), Version: serviceVersion(c)},
+		Service:   serviceFields{Name: ServiceName(c), Version: serviceVersion(c)},
 		Agent:     agentFields{Name: h.Name, Type: "mesoscope", Version: h.Agent.Version, ID: h.Agent.ID, EphemeralID: h.Agent.EphemeralID},
 	}
 	if c.Image.Name != "" {
@@ -145,10 +145,10 @@ func Fields(c Container, h Host, dataset, namespace, stream string) []byte {
 	return bytes.TrimSuffix(bytes.TrimPrefix(b.Bytes(), []byte("{")), []byte("}\n"))
 }
 
-// serviceName is the name under which people look for a container's lines, by
+// ServiceName is the name under which people look for a container's lines, by
 // the first of these that is there: what they said themselves, what the
 // scheduler calls it, the container's own name.
-func serviceName(c Container) string {
+func ServiceName(c Container) string {
 	return cmp.Or(
 		c.Labels["mesoscope.service"],
 		c.Env[marathonLabel+"MESOSCOPE_SERVICE"],

@@ -155,6 +155,9 @@ func (f *Follower) HoldFolder(id string) string {
 	return dir
 }
 
+// HeldBytes is what the files take that exist only because they are held.
+func (f *Follower) HeldBytes() int64 { return f.hold.Bytes() }
+
 // HoldProblem says why files cannot be held, or "".
 func (f *Follower) HoldProblem() string { return f.hold.Problem() }
 
@@ -217,7 +220,11 @@ func (f *Follower) Settled(id string, file os.FileInfo) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.find(func(g *generation) bool { return g.Ino == inode(file) })
-	return g != nil && g.Done
+	if g == nil {
+		return false
+	}
+	low := s.settled()
+	return g.Done || !s.dirty && !s.flying() && low.Generation == g.N && low.Offset >= file.Size()
 }
 
 // Run follows until ctx ends. Batches that were handed over may still be

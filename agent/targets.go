@@ -1,0 +1,149 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"mesoscope/agent/discover"
+	"mesoscope/agent/tail"
+	"mesoscope/record"
+)
+
+// A container is what the agent made of a discover.Container.
+type container struct {
+	discover.Container
+	known   discover.Container // with what the attrs of its entries say
+	attrs   map[string]string
+	streams [2]*record.Stream
+	gone    bool
+}
+
+// apply follows a new set of containers.
+func (a *Agent) apply(set []discover.Container) {
+	a.mu.Lock()
+	named := make(map[string]bool, len(set))
+	for _, c := range set {
+		named[c.ID] = true
+		a.update(c)
+	}
+	for _, id := range a.tail.Held() {
+		if _, known := a.containers[id]; !known {
+			a.recall(id)
+		}
+	}
+	var targets []tail.Target
+	for id, c := range a.containers {
+		c.gone = !named[id]
+		if c.LogPath != "" {
+			targets = append(targets, a.target(c))
+		}
+	}
+	a.mu.Unlock()
+	// Not under the lock: the readers call attrs while Set waits for them.
+	a.tail.Set(targets)
+	a.forget(named)
+}
+
+func (a *Agent) target(c *container) tail.Target {
+	_, told := c.From["running"]
+	return tail.Target{
+		ID: c.ID, Path: c.LogPath, Streams: c.streams, Gone: c.gone, Steady: c.ViaAPI,
+		// Of a container that has just appeared nobody knows yet whether it
+		// runs; as one that does not, its last line would be taken for whole.
+		Running: !c.gone && (c.Running || !told),
+	}
+}
+
+// update takes over what is known of a container now.
+func (a *Agent) update(now discover.Container) {
+	c := a.containers[now.ID]
+	if c == nil {
+		c = &container{}
+		a.containers[now.ID] = c
+	} else if reflect.DeepEqual(c.Container, now) {
+		return
+	}
+	if now.LogPath == "" {
+		now.LogPath = c.LogPath
+	}
+	c.Container = now
+	a.encode(c)
+	if now.LogPath == "" || now.ViaAPI {
+		return
+	}
+	if dir := a.tail.HoldFolder(now.ID); dir != "" {
+		if err := discover.WriteContainer(dir, c.known); err != nil {
+			a.log.Warn("what is known of a container cannot be kept for when it is gone", "container", now.ID, "error", err)
+		}
+	}
+}
+
+// encode makes the streams of c from what is known.
+func (a *Agent) encode(c *container) {
+	c.known = c.Container
+	if len(c.attrs) > 0 {
+		c.known = discover.WithAttrs(c.Container, c.attrs)
+	}
+	for k, name := range []string{"stdout", "stderr"} {
+		c.streams[k] = &record.Stream{
+			Name: "docker/" + c.ID + "/" + name, Index: "logs-" + a.opt.Dataset + "-" + a.opt.Namespace, Dataset: a.opt.Dataset,
+			Fields: discover.Fields(c.known, a.host, a.opt.Dataset, a.opt.Namespace, name),
+		}
+	}
+}
+
+// recall is for a container that has gone while no agent ran, and whose lines
+// are held.
+func (a *Agent) recall(id string) {
+	known := discover.Container{ID: id}
+	if dir := a.opt.Config.Hold.Dir; dir != "" {
+		c, err := discover.ReadContainer(filepath.Join(dir, id))
+		if err == nil {
+			known = c
+		} else if !errors.Is(err, os.ErrNotExist) {
+			a.log.Warn("what was known of a container that has gone cannot be read", "container", id, "error", err)
+		}
+	}
+	if known.LogPath == "" {
+		known.LogPath = filepath.Join(a.opt.Config.Docker.Root, "containers", id, id+"-json.log")
+	}
+	c := &container{Container: known, gone: true}
+	a.encode(c)
+	a.containers[id] = c
+}
+
+// attrs is called by a reader that met other attrs than before. What Docker
+// itself says of the container goes first.
+func (a *Agent) attrs(id string, text []byte) (streams [2]*record.Stream) {
+	var attrs map[string]string
+	if err := json.Unmarshal(text, &attrs); err != nil {
+		return streams // not ours: attrs are strings
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := a.containers[id]
+	if c == nil {
+		return streams
+	}
+	c.attrs = attrs
+	a.encode(c)
+	return c.streams
+}
+
+// forget drops what has gone and is finished.
+func (a *Agent) forget(named map[string]bool) {
+	followed := map[string]bool{}
+	for _, s := range a.tail.Sources() {
+		followed[s.ID] = true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id := range a.containers {
+		if !named[id] && !followed[id] {
+			delete(a.containers, id)
+		}
+	}
+}
