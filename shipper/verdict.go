@@ -200,6 +200,9 @@ func (a *assembler) items(b *bulk, now time.Time) {
 	if b.probe && blocks == 0 {
 		a.resume(l, now)
 	}
+	if l.pause.reason == "denied" {
+		a.readCredentials()
+	}
 	switch {
 	case overload > 0:
 		a.pace.busy(now, b.sent)
@@ -280,10 +283,7 @@ func (a *assembler) whole(b *bulk, now time.Time) {
 		a.badRequest(b, now)
 	case ans.status == http.StatusUnauthorized, ans.status == http.StatusForbidden:
 		label = "denied"
-		// Somebody may put new credentials into the file: read it before asking again.
-		if err := a.reopen(); err != nil {
-			a.problems.note(slog.LevelError, 1, "credentials cannot be read again; the old ones stay", err.Error())
-		}
+		a.readCredentials()
 		a.hold(b, now, "denied", what, "")
 	case ans.status == http.StatusNotFound:
 		a.hold(b, now, "missing", what, "")
@@ -291,6 +291,14 @@ func (a *assembler) whole(b *bulk, now time.Time) {
 		a.hold(b, now, "refused", what, "")
 	}
 	a.metrics.bulks.WithLabelValues(label).Inc()
+}
+
+// readCredentials reads the files again before the next question: somebody may
+// have put a right key there.
+func (a *assembler) readCredentials() {
+	if err := a.reopen(); err != nil {
+		a.problems.note(slog.LevelError, 1, "credentials cannot be read again; the old ones stay", err.Error())
+	}
 }
 
 // noAnswer: what the request did is unknown. The same ids go again, and those
