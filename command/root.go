@@ -15,6 +15,7 @@ import (
 type Root struct {
 	Status   Status   `cmd:"" group:"look" help:"What is followed, how far behind, what was refused and why." example:"mesoscope status --all"`
 	Validate Validate `cmd:"" group:"setup" help:"Check a configuration; each mistake with its line and what to do." example:"mesoscope validate --config mesoscope.yml"`
+	Setup    Setup    `cmd:"" group:"setup" help:"Put index templates and lifecycle into Elasticsearch; says what the server lacks." example:"mesoscope setup --config mesoscope.yml"`
 
 	Version kong.VersionFlag `short:"v" help:"Print version, commit, Go and platform."`
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // An itemAnswer is what Elasticsearch says about one document. Its slices are
@@ -98,6 +99,9 @@ func readError(raw []byte) (typ, reason string) {
 	if e.CausedBy.Reason != "" {
 		e.Reason += ": " + e.CausedBy.Reason
 	}
+	// Some servers quote the document here; what applications print has no
+	// place in our own log.
+	e.Reason, _, _ = strings.Cut(e.Reason, "\n at [Source")
 	return e.Type, e.Reason
 }
 

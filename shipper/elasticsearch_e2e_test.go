@@ -172,7 +172,12 @@ func (r *real) roundTrip() {
 	odd := batchOf(&record.Stream{Name: "x", Index: testIndex, Fields: []byte(`"host":{"ip":"nonsense","name":"n1"}`)}, func(*record.Batch) { r.settled.Add(1) }, "", "odd")
 	r.in <- odd
 	r.drain()
-	if n := r.count(); n != 1002 || r.settled.Load() != 2 || r.value(r.sink.metrics.reduced) != 2 {
+	// logsdb ignores a malformed field by itself, and keeps it in the source.
+	reduced := 2.0
+	if strings.Contains(r.do("GET", "/"+testIndex+"/_settings", ""), `"logsdb"`) {
+		reduced = 1
+	}
+	if n := r.count(); n != 1002 || r.settled.Load() != 2 || r.value(r.sink.metrics.reduced) != reduced {
 		t.Errorf("refused lines: %d documents, %v reduced\n%s", n, r.value(r.sink.metrics.reduced), r.logs)
 	}
 
