@@ -261,5 +261,5 @@ func period(field, value string) (from, to int64, err error) {
 		}
 		return t.UnixNano(), l.last(t).UnixNano() - 1, nil
 	}
-	return 0, 0, fmt.Errorf("%s is a time, and %q is none: write 2026-11-23, 2026-11-23T14:00:05.123Z or now-15m", field, value)
+	return 0, 0, fmt.Errorf("%s is a time, and %q is none: write \"2026-11-23\", \"2026-11-23T14:00:05.123Z\" (in quotes) or now-15m", field, value)
 }

@@ -397,7 +397,7 @@ scan:
 		case begin && keyword(p.text[i:]) != "":
 			break scan
 		case r == '\\':
-			if k := keyword(p.text[i+1:]); k != "" && begin {
+			if k := keyword(p.text[i+1:]); k != "" {
 				add(p.text[i+1 : i+1+len(k)])
 				i += 1 + len(k)
 				begin = false
