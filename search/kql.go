@@ -397,7 +397,13 @@ scan:
 		case begin && keyword(p.text[i:]) != "":
 			break scan
 		case r == '\\':
-			if k := keyword(p.text[i+1:]); k != "" {
+			k := keyword(p.text[i+1:])
+			if k == "" { // and before a wildcard it is a word anyway
+				if before, _, found := strings.Cut(p.text[i+1:], "*"); found {
+					k = keyword(before)
+				}
+			}
+			if k != "" {
 				add(p.text[i+1 : i+1+len(k)])
 				i += 1 + len(k)
 				begin = false
