@@ -138,7 +138,9 @@ func TestEmbeddedStops(t *testing.T) {
 	defer store.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- NewEmbedded(store, nil, slog.New(slog.DiscardHandler)).Run(ctx, make(chan *record.Batch)) }()
+	go func() {
+		done <- NewEmbedded(store, nil, slog.New(slog.DiscardHandler)).Run(ctx, make(chan *record.Batch))
+	}()
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run: %v", err)
