@@ -198,13 +198,22 @@ func keep(segment string) bool {
 			return true
 		case unicode.Is(unicode.Regional_Indicator, r):
 			// Two of them are a flag, one is nothing.
-			return strings.Count(segment, string(r)) > 1 || utf16Len(segment) > 3
+			return regionalIndicators(segment) > 1
 		case r == '\u20e3' && (segment[0] == '#' || segment[0] == '*'):
 			return true // keycap
 		}
 		first = false
 	}
 	return false
+}
+
+func regionalIndicators(s string) (n int) {
+	for _, r := range s {
+		if unicode.Is(unicode.Regional_Indicator, r) {
+			n++
+		}
+	}
+	return n
 }
 
 // isWordLike asks the segmenter for the properties ALetter, Hebrew_Letter,
