@@ -92,27 +92,18 @@ function plain(out, text, mark) {
 }
 
 // marker finds the words of a query that stand in messages: bare words and
-// phrases, not fields other than message, not what follows "not".
+// phrases, not the values of other fields, not what follows "not". It only
+// chooses what is highlighted, so it need not understand every query.
 export function marker(query) {
   const words = [];
-  const tokens = query.match(/"(?:\\.|[^"\\])*"|[()]|[^\s()":]+:?|:/g) || [];
-  let field = '', negated = false;
-  for (const token of tokens) {
-    const lower = token.toLowerCase();
-    if (lower === 'not') { negated = true; continue; }
-    if (lower === 'and' || lower === 'or' || token === '(' || token === ')') {
-      if (lower === 'and' || token === ')') field = '';
-      continue;
+  const terms = /(\bnot\s+)?(?:([^\s():"<>]+)\s*(:|[<>]=?)\s*)?(\([^()]*\)|"(?:\\.|[^"\\])*"|[^\s():"<>]+)/gi;
+  for (const [, not, field, , value] of query.matchAll(terms)) {
+    if (not || (field && field !== 'message')) continue;
+    for (const [word] of value.matchAll(/"(?:\\.|[^"\\])*"|[^\s()"]+/g)) {
+      if (/^(and|or|not)$/i.test(word)) continue;
+      const parts = word.replace(/^"|"$/g, '').replace(/\\(.)/g, '$1').split('*').filter(Boolean);
+      if (parts.length) words.push(parts.map((s) => s.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('\\S*'));
     }
-    if (/[<>]/.test(token)) { field = 'compared'; continue; }
-    if (token.endsWith(':')) { field = token.slice(0, -1); continue; }
-    const skip = negated || (field && field !== 'message');
-    negated = false;
-    if (!token.startsWith('"') && field) { if (field !== 'message') field = ''; }
-    if (skip) { field = ''; continue; }
-    const word = token.startsWith('"') ? token.slice(1, -1).replace(/\\(.)/g, '$1') : token.replace(/\\(.)/g, '$1');
-    const pattern = word.split('*').map((s) => s.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).filter(Boolean).join('\\S*');
-    if (pattern) words.push(pattern);
   }
   return words.length ? new RegExp(words.slice(0, 50).join('|'), 'gi') : null;
 }
