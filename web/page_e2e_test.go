@@ -4,7 +4,6 @@ package web_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -56,7 +56,9 @@ func open(t *testing.T, store *storetest.Store, s web.Sources, query string) *pa
 	ctx, stopTab := chromedp.NewContext(alloc)
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	p := &page{t: t, ctx: ctx, url: server.URL, store: store}
-	chromedp.ListenTarget(ctx, p.watch)
+	if err := chromedp.Listen(ctx, p.watch); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		cancel()
 		stopTab()
@@ -70,7 +72,8 @@ func open(t *testing.T, store *storetest.Store, s web.Sources, query string) *pa
 			t.Error(e)
 		}
 	})
-	p.run(network.Enable(), log.Enable(), runtime.Enable(), chromedp.Navigate(server.URL+"/"+query), chromedp.WaitVisible("#lines"))
+	p.run(command(network.Enable, network.EnableParams{}), command(log.Enable, cdp.Empty{}), command(runtime.Enable, cdp.Empty{}),
+		chromedp.Navigate(server.URL+"/"+query), chromedp.WaitVisible(chromedp.CSS("#lines")))
 	return p
 }
 
@@ -82,13 +85,16 @@ func (p *page) watch(ev any) {
 			fault = "request to another origin: " + u
 		}
 	case *runtime.EventExceptionThrown:
-		fault = "JavaScript error: " + ev.ExceptionDetails.Error()
+		fault = "JavaScript error: " + ev.ExceptionDetails.Text
+		if x := ev.ExceptionDetails.Exception; x != nil {
+			fault += " " + x.Description
+		}
 	case *runtime.EventConsoleAPICalled:
-		if ev.Type == runtime.APITypeError {
+		if ev.Type == runtime.ConsoleAPICalledTypeError {
 			fault = fmt.Sprintf("console error: %s", ev.Args[0].Value)
 		}
 	case *log.EventEntryAdded:
-		if ev.Entry.Level == log.LevelError {
+		if ev.Entry.Level == log.EntryLevelError {
 			fault = "browser error: " + ev.Entry.Text + " " + ev.Entry.URL
 		}
 	}
@@ -105,9 +111,9 @@ func (p *page) watch(ev any) {
 	p.errors = append(p.errors, fault)
 }
 
-func (p *page) run(actions ...chromedp.Action) {
+func (p *page) run(actions ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	if err := chromedp.Run(p.ctx, actions...); err != nil {
+	if err := chromedp.Do(p.ctx, actions...); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -115,19 +121,17 @@ func (p *page) run(actions ...chromedp.Action) {
 // eval is the value of a JavaScript expression.
 func (p *page) eval(js string) string {
 	p.t.Helper()
-	var v any
-	p.run(chromedp.Evaluate("("+js+")", &v))
-	b, err := json.Marshal(v)
+	s, err := chromedp.Run(p.ctx, chromedp.Evaluate[string]("JSON.stringify("+js+") ?? 'undefined'"))
 	if err != nil {
-		p.t.Fatal(err)
+		p.t.Fatalf("%s: %v", js, err)
 	}
-	return string(b)
+	return s
 }
 
 // until waits for the expression to be true.
 func (p *page) until(js string) {
 	p.t.Helper()
-	err := chromedp.Run(p.ctx, chromedp.Poll("Boolean("+js+")", nil, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(10*time.Second)))
+	_, err := chromedp.Run(p.ctx, chromedp.Poll[bool]("Boolean("+js+")", chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(10*time.Second)))
 	if err != nil {
 		p.shot("failed")
 		p.t.Fatalf("%s: %v; lines: %s", js, err, p.eval(messages))
@@ -148,8 +152,10 @@ func (p *page) shot(name string) {
 	if dir == "" {
 		dir = p.t.TempDir()
 	}
-	var png []byte
-	p.run(chromedp.CaptureScreenshot(&png))
+	png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
 		p.t.Fatal(err)
 	}
@@ -158,8 +164,29 @@ func (p *page) shot(name string) {
 	}
 }
 
-func (p *page) scheme(value string) chromedp.Action {
-	return emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}})
+// command makes an action of a protocol command whose answer does not matter.
+func command[P, R any](c cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, c, params)
+		return err
+	})
+}
+
+func (p *page) scheme(value string) chromedp.Action[chromedp.Void] {
+	return command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}},
+	})
+}
+
+// click presses what the CSS selector finds.
+func click(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Click(chromedp.CSS(selector))
+}
+
+// do runs a statement in the page.
+func (p *page) do(js string) {
+	p.t.Helper()
+	p.eval("(() => {" + js + "})()")
 }
 
 const (
@@ -207,21 +234,23 @@ func TestPageLooks(t *testing.T) {
 		p.shot("page-" + scheme)
 	}
 	back := p.eval(`getComputedStyle(document.body).backgroundColor`)
-	p.run(chromedp.Click("#theme"), chromedp.Sleep(100*time.Millisecond))
+	p.run(click("#theme"), chromedp.Sleep(100*time.Millisecond))
 	if now := p.eval(`getComputedStyle(document.body).backgroundColor`); now == back {
 		t.Errorf("the button does not change the theme: %s", now)
 	}
-	p.run(chromedp.Click("#theme"))
+	p.run(click("#theme"))
 	p.key("k", "k", "k", "k", kb.Enter)
 	p.until(`document.querySelectorAll('.around-lines li').length > 1`)
 	p.shot("detail-dark")
-	p.run(chromedp.Click("#theme"), chromedp.Sleep(200*time.Millisecond))
+	p.run(click("#theme"), chromedp.Sleep(200*time.Millisecond))
 	p.shot("detail-light")
 	p.key(kb.Escape, "?")
 	p.run(chromedp.Sleep(100 * time.Millisecond))
 	p.shot("help-light")
-	p.run(chromedp.Evaluate(`document.querySelector('#help').close()`, nil), chromedp.Click("#sources-open"), chromedp.Sleep(100*time.Millisecond))
+	p.do(`document.querySelector('#help').close()`)
+	p.run(click("#sources-open"), chromedp.Sleep(100*time.Millisecond))
 	p.shot("sources-light")
-	p.run(chromedp.Evaluate(`document.querySelector('#sources').close()`, nil), chromedp.EmulateViewport(600, 900), chromedp.Sleep(300*time.Millisecond))
+	p.do(`document.querySelector('#sources').close()`)
+	p.run(chromedp.EmulateViewport(600, 900), chromedp.Sleep(300*time.Millisecond))
 	p.shot("narrow-light")
 }

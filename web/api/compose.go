@@ -83,7 +83,7 @@ func quote(s string) string {
 func escape(s string, pattern bool) string {
 	var b strings.Builder
 	for _, r := range s {
-		if strings.ContainsRune(`\():<>"{} `, r) || r == '*' && !pattern {
+		if strings.ContainsRune(`\():<>"{}`, r) || r == '*' && !pattern {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)

@@ -30,7 +30,7 @@ export function keys({ list, focusList, closeDetail, open, tail, pause, help, en
     // Keys that scroll or press belong to whatever has the focus.
     if (key && (inList || e.key === 'j' || e.key === 'k')) {
       key();
-      if (at === document.body) focusList();
+      if (!$('detail').contains(at)) focusList(); // so that Enter opens the line next
     } else if (e.key === 'Enter' && inList) open();
     else if (e.key === '/') {
       $('q').focus();

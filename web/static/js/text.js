@@ -50,8 +50,9 @@ const CONTROL = /\u001b\[[0-9;:?]*[A-Za-z]|[\u0000-\u0008\u000a-\u001f\u007f-\u0
 function symbol(s) {
   const c = s.charCodeAt(0);
   if (c === 0x0a) return '⏎';
-  if (c < 0x20) return String.fromCharCode(0x2400 + c) + s.slice(1);
-  if (c === 0x7f) return '␡';
+  // Caret notation; the Unicode pictures of controls are missing in many fonts.
+  if (c < 0x20) return `^${String.fromCharCode(0x40 + c)}${s.slice(1)}`;
+  if (c === 0x7f) return '^?';
   return `[U+${c.toString(16).toUpperCase().padStart(4, '0')}]`;
 }
 
