@@ -28,65 +28,35 @@ func ParseFilter(s string, not bool) (Filter, error) {
 }
 
 // Compose joins a query as it was typed with filters. The text is parsed by
-// itself first: so an error's position counts in what was typed, and a stray
+// itself: so an error's position counts in what was typed, and a stray
 // parenthesis in it cannot reach around the filters.
 func Compose(text string, filters []Filter) (search.Query, error) {
 	q, err := search.Parse(text)
 	if err != nil || len(filters) == 0 {
 		return q, err
 	}
-	var terms []string
-	if strings.TrimSpace(text) != "" {
-		terms = append(terms, "("+text+")")
-	}
+	all := []search.Query{q}
 	var fields []string // in the order of first use, so that equal input gives an equal query
-	alternatives := map[string][]string{}
+	alternatives := map[string][]search.Query{}
 	for _, f := range filters {
-		if strings.ContainsFunc(f.Field, unicode.IsControl) || f.Field == "" {
+		if f.Field == "" || strings.ContainsFunc(f.Field, unicode.IsControl) {
 			return search.Query{}, fmt.Errorf("filter on field %q: not the name of a field", f.Field)
 		}
-		field, value := escape(f.Field, false), quote(f.Value)
+		term := search.Term(f.Field, f.Value)
 		if f.Pattern {
-			value = escape(f.Value, true)
+			term = search.Wildcard(f.Field, f.Value)
 		}
 		if f.Not {
-			terms = append(terms, "not "+field+": "+value)
+			all = append(all, search.Not(term))
 			continue
 		}
-		if alternatives[field] == nil {
-			fields = append(fields, field)
+		if alternatives[f.Field] == nil {
+			fields = append(fields, f.Field)
 		}
-		alternatives[field] = append(alternatives[field], value)
+		alternatives[f.Field] = append(alternatives[f.Field], term)
 	}
 	for _, field := range fields {
-		values := alternatives[field]
-		if len(values) == 1 {
-			terms = append(terms, field+": "+values[0])
-		} else {
-			terms = append(terms, field+": ("+strings.Join(values, " or ")+")")
-		}
+		all = append(all, search.Or(alternatives[field]...))
 	}
-	q, err = search.Parse(strings.Join(terms, " and "))
-	if err != nil {
-		return q, fmt.Errorf("filters: %w", err)
-	}
-	return q, nil
-}
-
-// quote writes a value as a KQL phrase, in which only these two need an escape.
-func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
-
-// escape writes a name or pattern without quotes: what has a meaning in KQL
-// gets a backslash, * keeps its meaning in a pattern.
-func escape(s string, pattern bool) string {
-	var b strings.Builder
-	for _, r := range s {
-		if strings.ContainsRune(`\():<>"{}`, r) || r == '*' && !pattern {
-			b.WriteByte('\\')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	return search.And(all...), nil
 }

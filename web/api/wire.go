@@ -49,13 +49,13 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// queryError keeps the position that search.Parse names.
+// queryError keeps the position that search.Parse names; the page shows the
+// place, so the text need not.
 func queryError(err error) error {
 	e := &Error{Status: 400, Message: err.Error()}
-	var at interface{ Position() int }
+	var at *search.ParseError
 	if errors.As(err, &at) {
-		n := at.Position()
-		e.Position = &n
+		e.Message, e.Position = at.Problem, &at.Offset
 	}
 	return e
 }
