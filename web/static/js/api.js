@@ -29,4 +29,4 @@ export async function ask(path, params, signal) {
   return body;
 }
 
-export const tailURL = (params) => `api/v1/tail?${new URLSearchParams(params)}`;
+export const tailAddress = (params) => `api/v1/tail?${new URLSearchParams(params)}`;

@@ -55,7 +55,7 @@ export class Chart {
       scales: { x: { time: true, range: (_, min, max) => [min, Math.max(max, min) + step] }, y: { range: (_, __, max) => [0, Math.max(1, max)] } },
       cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
       axes: [
-        { ...axis, size: 20, gap: 3, space: 90, values: (_, splits) => splits.map((t) => this.#label(t)) },
+        { ...axis, size: 20, gap: 3, space: 90, values: (u, splits) => splits.map((t) => (edge(u, t) ? '' : this.#label(t))) },
         { ...axis, size: 46, gap: 6, space: 28, grid: { show: true, stroke: color('--line'), width: 1 }, values: (_, s) => s.map((n) => (Number.isInteger(n) ? short(n) : '')) },
       ],
       series: [{}, series('--bar', 'lines'), series('--warn-bar', 'warnings'), series('--error-bar', 'errors')],
@@ -94,6 +94,12 @@ export class Chart {
     if (error) parts.push(plural(error, 'error'));
     box.textContent = parts.join(' · ');
   }
+}
+
+// A label so near to an end would be cut off or stand on the other axis.
+function edge(u, t) {
+  const x = u.valToPos(t, 'x');
+  return x < 24 || x > u.bbox.width / devicePixelRatio - 30;
 }
 
 function short(n) {

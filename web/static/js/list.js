@@ -107,6 +107,10 @@ export class List {
     this.on.choose(this.lines[this.chosen]);
   }
 
+  has(id) {
+    return this.#ids.has(id);
+  }
+
   find(id) {
     return this.lines.findIndex((l) => l.id === id);
   }

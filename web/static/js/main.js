@@ -35,6 +35,7 @@ const chart = new Chart((since, until) => change({ range: 'custom', since: new D
 const facets = new Facets({ toggle, more: (field) => { if (run) countField(field, run); } });
 const tail = new Tail({
   ready: (first) => { if (first) search(run); else hint(''); },
+  known: (id) => list.has(id),
   lines: arrived,
   waiting: showWaiting,
   problem: (message) => hint(message, 'error'),

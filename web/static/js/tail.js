@@ -1,7 +1,7 @@
 // Following new lines. While paused (by the button, or because somebody reads
 // further up) they are kept here, a bounded number of them.
 
-import { ask, tailURL } from './api.js';
+import { ask, tailAddress } from './api.js';
 
 const WAITING = 5000;
 
@@ -12,7 +12,7 @@ export class Tail {
   #source = null;
   #started = false;
 
-  // on: {ready(first), lines(lines), waiting(), problem(message), refused(message)}
+  // on: {ready(first), known(id), lines(lines), waiting(), problem(message), refused(message)}
   constructor(on) {
     this.on = on;
   }
@@ -24,7 +24,7 @@ export class Tail {
   start(params) {
     this.stop();
     this.#started = false;
-    const source = this.#source = new EventSource(tailURL(params));
+    const source = this.#source = new EventSource(tailAddress(params));
     source.addEventListener('ready', () => {
       const first = !this.#started;
       this.#started = true;
@@ -71,7 +71,10 @@ export class Tail {
     return lines;
   }
 
-  #take(lines) {
+  #take(all) {
+    // The first search and the tail overlap, so that nothing falls between.
+    const lines = all.filter((l) => !this.on.known(l.id));
+    if (!lines.length) return;
     if (!this.paused) {
       this.on.lines(lines);
       return;
