@@ -240,6 +240,9 @@ func (l Logs) request(now time.Time) (r search.Request, n int, err error) {
 		add("log.level", levels[i:]...)
 	}
 	if r.Query, err = api.Compose(strings.Join(l.Query, " "), filters); err != nil {
+		if at := (*search.ParseError)(nil); errors.As(err, &at) {
+			err = fmt.Errorf("%w\n  %s", err, strings.ReplaceAll(at.Caret(), "\n", "\n  "))
+		}
 		return r, 0, err
 	}
 	n = -1

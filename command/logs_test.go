@@ -269,6 +269,7 @@ func TestLogsExitCodes(t *testing.T) {
 		code   int
 		say    string
 	}{
+		{"query", Stores{}, []string{"level: ("}, ExitUsage, "expected a value of level\n  level: (\n          ^"},
 		{"level", Stores{}, []string{"--level", "loud"}, ExitUsage, "want one of trace, debug"},
 		{"lines", Stores{}, []string{"-n", "many"}, ExitUsage, "want a number or all"},
 		{"since", Stores{}, []string{"--since", "yesterdayish"}, ExitUsage, "is not a time; write 15m"},

@@ -256,7 +256,8 @@ function showEmpty() {
       el('h2', {}, 'Nothing to follow yet'),
       el('p', {}, 'No container was found on this machine. They appear here as soon as they start; Mesoscope looks again every few seconds.'),
       el('p', {}, 'To see it at work without Docker, stop this one and start the sample workload:'),
-      el('pre', {}, 'mesoscope standalone --demo'));
+      el('pre', {}, 'mesoscope standalone --demo'),
+      state.range === 'all' ? '' : el('p', {}, el('button', { type: 'button', onclick: () => change({ range: 'all', since: '', until: '' }) }, 'Search older lines')));
     return;
   }
   if (state.tail) {
