@@ -44,8 +44,8 @@ type Options struct {
 	// Cursors are what the store knows of the streams, or nil.
 	Cursors map[string][]byte
 	Log     *slog.Logger
-	// Registry takes the metrics; nil: none (a second Agent in one process).
-	Registry *prometheus.Registry
+	// Registry takes the metrics; nil: none.
+	Registry prometheus.Registerer
 }
 
 // An Agent follows the containers of one Docker root.
@@ -75,19 +75,15 @@ func New(opt Options) (*Agent, error) {
 		return nil, fmt.Errorf("find out this host's name: %w", err)
 	}
 	hold := a.openHold()
-	var reg prometheus.Registerer
-	if opt.Registry != nil {
-		reg = opt.Registry
-	}
 	a.tail, err = tail.New(tail.Config{
 		StateDir: opt.StateDir, HoldDir: hold, HoldBudget: int64(opt.Config.Hold.Budget), HoldMinFree: a.minFree,
-		Out: opt.Out, Cursors: opt.Cursors, Attrs: a.attrs, InFlight: int64(opt.Config.MemoryLimit) / 4, Log: opt.Log, Registry: reg,
+		Out: opt.Out, Cursors: opt.Cursors, Attrs: a.attrs, InFlight: int64(opt.Config.MemoryLimit) / 4, Log: opt.Log, Registry: opt.Registry,
 	})
 	if err != nil {
 		return nil, err
 	}
 	a.discover, err = discover.New(discover.Options{
-		Docker: opt.Config.Docker, CopyDir: filepath.Join(opt.StateDir, "api"), Settled: a.tail.Settled, Log: opt.Log, Registry: reg,
+		Docker: opt.Config.Docker, CopyDir: filepath.Join(opt.StateDir, "api"), Settled: a.tail.Settled, Log: opt.Log, Registry: opt.Registry,
 	})
 	return a, err
 }

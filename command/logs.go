@@ -47,11 +47,11 @@ const (
 
 var levels = []string{"trace", "debug", "info", "warn", "error", "fatal"}
 
-// Run prints lines. Its errors are of type *Exit.
+// Run prints lines. Its errors are of type Exit.
 func (l Logs) Run(streams IO, stores Stores) error {
 	r, n, err := l.request(time.Now())
 	if err != nil {
-		return &Exit{ExitUsage, err}
+		return Exit{Usage, err}
 	}
 	ctx := streams.Context
 	store, err := stores.open(ctx, l.Store, l.Config)
@@ -68,7 +68,7 @@ func (l Logs) Run(streams IO, stores Stores) error {
 	case err == nil, ctx.Err() != nil:
 		return nil // interrupted: what was asked for has been printed
 	case errors.Is(err, errWrite):
-		return &Exit{ExitBad, err}
+		return Exit{Bad, err}
 	}
 	return storeError(err)
 }
@@ -76,9 +76,9 @@ func (l Logs) Run(streams IO, stores Stores) error {
 // storeError says whether the store refused the question or did not answer.
 func storeError(err error) error {
 	if e := (*api.Error)(nil); errors.As(err, &e) && e.Status < 500 {
-		return &Exit{ExitBad, fmt.Errorf("the store refused the question: %w", err)}
+		return Exit{Bad, fmt.Errorf("the store refused the question: %w", err)}
 	}
-	return &Exit{ExitUnreachable, fmt.Errorf("store: %w", err)}
+	return Exit{Unknown, fmt.Errorf("store: %w", err)}
 }
 
 func (l Logs) print(ctx context.Context, streams IO, store search.Store, r search.Request, n int, p *printer) error {

@@ -38,14 +38,14 @@ func (s Stores) open(ctx context.Context, store, file string) (search.Store, err
 	if s.Config != nil {
 		var err error
 		if c, err = s.Config(file); err != nil {
-			return nil, &Exit{ExitBad, err}
+			return nil, Exit{Bad, err}
 		}
 	}
 	switch {
 	case strings.HasPrefix(store, "http://") || strings.HasPrefix(store, "https://"):
 		return s.url(ctx, store, c)
 	case strings.Contains(store, "://"):
-		return nil, &Exit{ExitUsage, fmt.Errorf("--store %s: want an address that begins with http:// or https://, or a file", store)}
+		return nil, Exit{Usage, fmt.Errorf("--store %s: want an address that begins with http:// or https://, or a file", store)}
 	case store != "":
 		return s.file(store)
 	case file != "" && c.Output.Elasticsearch != nil:
@@ -59,13 +59,13 @@ func (s Stores) open(ctx context.Context, store, file string) (search.Store, err
 func (s Stores) url(ctx context.Context, address string, c config.Config) (search.Store, error) {
 	client, err := s.client(address, c)
 	if err != nil {
-		return nil, &Exit{ExitUsage, err}
+		return nil, Exit{Usage, err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	ours, err := client.Probe(ctx)
 	if err != nil {
-		return nil, &Exit{ExitUnreachable, fmt.Errorf("store %s: %w", redacted(address), err)}
+		return nil, Exit{Unknown, fmt.Errorf("store %s: %w", redacted(address), err)}
 	}
 	if ours {
 		return client, nil
@@ -100,25 +100,25 @@ func (s Stores) client(address string, c config.Config) (*api.Client, error) {
 
 func (s Stores) elasticsearch(c config.Elasticsearch) (search.Store, error) {
 	if s.Elasticsearch == nil {
-		return nil, &Exit{ExitUsage, errors.New("this build of mesoscope cannot search in Elasticsearch")}
+		return nil, Exit{Usage, errors.New("this build of mesoscope cannot search in Elasticsearch")}
 	}
 	store, err := s.Elasticsearch(c)
 	if err != nil {
-		return nil, &Exit{ExitUnreachable, fmt.Errorf("open Elasticsearch: %w", err)}
+		return nil, Exit{Unknown, fmt.Errorf("open Elasticsearch: %w", err)}
 	}
 	return store, nil
 }
 
 func (s Stores) file(path string) (search.Store, error) {
 	if s.Embedded == nil {
-		return nil, &Exit{ExitUsage, errors.New("this build of mesoscope cannot open a store's file; give the address of a running standalone")}
+		return nil, Exit{Usage, errors.New("this build of mesoscope cannot open a store's file; give the address of a running standalone")}
 	}
 	if _, err := os.Stat(path); err != nil {
-		return nil, &Exit{ExitUnreachable, fmt.Errorf("store: %w", err)}
+		return nil, Exit{Unknown, fmt.Errorf("store: %w", err)}
 	}
 	store, err := s.Embedded(path)
 	if err != nil {
-		return nil, &Exit{ExitUnreachable, fmt.Errorf("open store %s: %w", path, err)}
+		return nil, Exit{Unknown, fmt.Errorf("open store %s: %w", path, err)}
 	}
 	return store, nil
 }
@@ -135,7 +135,7 @@ func (s Stores) find(ctx context.Context, c config.Config, configured bool) (sea
 	}
 	client, err := s.client(address, c)
 	if err != nil {
-		return nil, &Exit{ExitBad, err}
+		return nil, Exit{Bad, err}
 	}
 	probe, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -149,7 +149,7 @@ func (s Stores) find(ctx context.Context, c config.Config, configured bool) (sea
 	if _, err := os.Stat(path); err == nil {
 		return s.file(path)
 	}
-	return nil, &Exit{ExitUnreachable, fmt.Errorf("no store found: no standalone answers at %s, and there is no %s. Start `mesoscope standalone`, or name a store with --store, --config or MESOSCOPE_STORE", address, path)}
+	return nil, Exit{Unknown, fmt.Errorf("no store found: no standalone answers at %s, and there is no %s. Start `mesoscope standalone`, or name a store with --store, --config or MESOSCOPE_STORE", address, path)}
 }
 
 // listening is the address at which a server that listens so can be asked.

@@ -30,12 +30,12 @@ func logs(t *testing.T, ctx context.Context, store search.Store, out, errOut *ou
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return run(t, IO{Out: out, Err: errOut, Context: ctx}, Stores{
+	return runLogs(t, IO{Out: out, Err: errOut, Context: ctx}, Stores{
 		Embedded: func(string) (search.Store, error) { return store, nil },
 	}, append(args, "--store", file)...)
 }
 
-func run(t *testing.T, streams IO, stores Stores, args ...string) error {
+func runLogs(t *testing.T, streams IO, stores Stores, args ...string) error {
 	t.Helper()
 	var cli struct {
 		Logs Logs `cmd:"" help:"Search and follow lines."`
@@ -70,7 +70,7 @@ func (o *output) String() string {
 }
 
 func code(err error) int {
-	var e *Exit
+	var e Exit
 	if errors.As(err, &e) {
 		return e.Code
 	}
@@ -173,7 +173,7 @@ func TestLogsJSONIsWhatIsStored(t *testing.T) {
 		if store == "" {
 			err = logs(t, t.Context(), s, &out, &errOut, args...)
 		} else {
-			err = run(t, IO{Out: &out, Err: &errOut, Context: t.Context()}, Stores{}, append(args, "--store", store)...)
+			err = runLogs(t, IO{Out: &out, Err: &errOut, Context: t.Context()}, Stores{}, append(args, "--store", store)...)
 		}
 		if err != nil || out.String() != doc+"\n" {
 			t.Errorf("%s: %v\ngot  %q\nwant %q", name, err, out.String(), doc+"\n")
@@ -269,26 +269,26 @@ func TestLogsExitCodes(t *testing.T) {
 		code   int
 		say    string
 	}{
-		{"query", Stores{}, []string{"level: ("}, ExitUsage, "expected a value of level\n  level: (\n          ^"},
-		{"level", Stores{}, []string{"--level", "loud"}, ExitUsage, "want one of trace, debug"},
-		{"lines", Stores{}, []string{"-n", "many"}, ExitUsage, "want a number or all"},
-		{"since", Stores{}, []string{"--since", "yesterdayish"}, ExitUsage, "is not a time; write 15m"},
-		{"since after until", Stores{}, []string{"--since", "1m", "--until", "2m"}, ExitUsage, "not before"},
-		{"follow until", Stores{}, []string{"-f", "--until", "2m"}, ExitUsage, "no meaning with --follow"},
-		{"scheme", Stores{}, []string{"--store", "ftp://x"}, ExitUsage, "http://"},
-		{"no file", Stores{Embedded: func(string) (search.Store, error) { return nil, nil }}, []string{"--store", filepath.Join(dir, "none")}, ExitUnreachable, "no such file"},
-		{"file, not built in", Stores{}, []string{"--store", file}, ExitUsage, "cannot open a store's file"},
-		{"Elasticsearch, not built in", Stores{}, []string{"--store", elsewhere.URL}, ExitUsage, "cannot search in Elasticsearch"},
-		{"nobody there", Stores{}, []string{"--store", dead.URL}, ExitUnreachable, "refused"},
-		{"nothing anywhere", nothing, nil, ExitUnreachable, "--store, --config or MESOSCOPE_STORE"},
-		{"store fails", Stores{Embedded: func(string) (search.Store, error) { return broken, nil }}, []string{"--store", file}, ExitUnreachable, "disk gone"},
-		{"store refuses", Stores{}, []string{"--store", refusing.URL}, ExitBad, "no such thing"},
+		{"query", Stores{}, []string{"level: ("}, Usage, "expected a value of level\n  level: (\n          ^"},
+		{"level", Stores{}, []string{"--level", "loud"}, Usage, "want one of trace, debug"},
+		{"lines", Stores{}, []string{"-n", "many"}, Usage, "want a number or all"},
+		{"since", Stores{}, []string{"--since", "yesterdayish"}, Usage, "is not a time; write 15m"},
+		{"since after until", Stores{}, []string{"--since", "1m", "--until", "2m"}, Usage, "not before"},
+		{"follow until", Stores{}, []string{"-f", "--until", "2m"}, Usage, "no meaning with --follow"},
+		{"scheme", Stores{}, []string{"--store", "ftp://x"}, Usage, "http://"},
+		{"no file", Stores{Embedded: func(string) (search.Store, error) { return nil, nil }}, []string{"--store", filepath.Join(dir, "none")}, Unknown, "no such file"},
+		{"file, not built in", Stores{}, []string{"--store", file}, Usage, "cannot open a store's file"},
+		{"Elasticsearch, not built in", Stores{}, []string{"--store", elsewhere.URL}, Usage, "cannot search in Elasticsearch"},
+		{"nobody there", Stores{}, []string{"--store", dead.URL}, Unknown, "refused"},
+		{"nothing anywhere", nothing, nil, Unknown, "--store, --config or MESOSCOPE_STORE"},
+		{"store fails", Stores{Embedded: func(string) (search.Store, error) { return broken, nil }}, []string{"--store", file}, Unknown, "disk gone"},
+		{"store refuses", Stores{}, []string{"--store", refusing.URL}, Bad, "no such thing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("MESOSCOPE_STORE", "")
 			os.Unsetenv("MESOSCOPE_STORE")
 			var out, errOut output
-			err := run(t, IO{Out: &out, Err: &errOut, Context: t.Context()}, c.stores, c.args...)
+			err := runLogs(t, IO{Out: &out, Err: &errOut, Context: t.Context()}, c.stores, c.args...)
 			if code(err) != c.code || !strings.Contains(fmt.Sprint(err), c.say) {
 				t.Errorf("exit %d (%v), want %d with %q", code(err), err, c.code, c.say)
 			}
@@ -316,11 +316,11 @@ func TestLogsFindsItsStore(t *testing.T) {
 	}
 	var out, errOut output
 	streams := IO{Out: &out, Err: &errOut, Context: t.Context()}
-	if err := run(t, streams, stores); err != nil || strings.Count(out.String(), "\n") < 4 || opened != "" {
+	if err := runLogs(t, streams, stores); err != nil || strings.Count(out.String(), "\n") < 4 || opened != "" {
 		t.Errorf("with a standalone: %v, %q, opened %q", err, out.String(), opened)
 	}
 	server.Close()
-	if err := run(t, streams, stores); err != nil || opened != file {
+	if err := runLogs(t, streams, stores); err != nil || opened != file {
 		t.Errorf("without: %v, opened %q", err, opened)
 	}
 	var asked config.Elasticsearch
@@ -328,7 +328,7 @@ func TestLogsFindsItsStore(t *testing.T) {
 		return config.Config{Output: config.Output{Elasticsearch: &config.Elasticsearch{Hosts: []string{"http://es:9200"}}}}, nil
 	}
 	stores.Elasticsearch = func(c config.Elasticsearch) (search.Store, error) { asked = c; return there, nil }
-	if err := run(t, streams, stores, "--config", "mesoscope.yml"); err != nil || len(asked.Hosts) != 1 || asked.Hosts[0] != "http://es:9200" {
+	if err := runLogs(t, streams, stores, "--config", "mesoscope.yml"); err != nil || len(asked.Hosts) != 1 || asked.Hosts[0] != "http://es:9200" {
 		t.Errorf("configured: %v, %v", err, asked)
 	}
 }

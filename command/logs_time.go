@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-var ago = regexp.MustCompile(`^(\d+)(s|m|h|d|w)$`)
+var agoPattern = regexp.MustCompile(`^(\d+)(s|m|h|d|w)$`)
 
 var agoUnits = map[string]time.Duration{
 	"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour,
@@ -20,7 +20,7 @@ var localLayouts = []string{
 
 // parseTime reads a time as people type it: how long before now, or a point.
 func parseTime(s string, now time.Time) (time.Time, error) {
-	if m := ago.FindStringSubmatch(s); m != nil {
+	if m := agoPattern.FindStringSubmatch(s); m != nil {
 		n, err := strconv.ParseInt(m[1], 10, 64)
 		unit := agoUnits[m[2]]
 		if err != nil || n > int64(200*365*24*time.Hour/unit) {

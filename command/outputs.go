@@ -10,7 +10,6 @@ import (
 
 	"mesoscope/agent/status"
 	"mesoscope/config"
-	"mesoscope/embedded"
 	"mesoscope/record"
 	"mesoscope/shipper"
 )
@@ -97,37 +96,14 @@ func (o *elasticsearchOutput) Status() status.Output {
 	return out
 }
 
-// embeddedOutput is a shipper.Embedded with its store and the store's
-// retention.
-type embeddedOutput struct {
-	*shipper.Embedded
-	store *embedded.Store
-	log   *slog.Logger
-}
+// embeddedOutput is a shipper.Embedded that can say how it is.
+type embeddedOutput struct{ *shipper.Embedded }
 
-// Run stores, and deletes what is too old or too much.
-func (o *embeddedOutput) Run(ctx context.Context, in <-chan *record.Batch) error {
-	retain, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() { defer close(done); o.retain(retain) }()
-	err := o.Embedded.Run(ctx, in)
-	stop()
-	<-done
-	return err
-}
-
-func (o *embeddedOutput) retain(ctx context.Context) {
-	const every = 30 * time.Second
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		if err := o.store.Retain(ctx); err != nil && ctx.Err() == nil {
-			o.log.Warn("old lines cannot be deleted from the store; trying again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// Status is the output part of /api/v1/status.
+func (o embeddedOutput) Status() status.Output {
+	out := status.Output{Kind: "embedded", State: status.OutputOK, LastErrors: []status.OutputError{}}
+	if since, why := o.Failing(); why != nil {
+		out.State, out.Since, out.PausedReason = status.OutputPaused, since, why.Error()
 	}
+	return out
 }

@@ -13,6 +13,11 @@ import (
 // Root is the command line. A command is one line here: a struct with its
 // flags and a method Run(*IO) error.
 type Root struct {
+	Standalone  Standalone  `cmd:"" group:"run" help:"All that one Docker host needs in one process: follow, store, search, page." example:"mesoscope standalone"`
+	Agent       Agent       `cmd:"" group:"run" help:"Follow every container of this node and send its lines to Elasticsearch." example:"mesoscope agent --config mesoscope.yml"`
+	DemoService DemoService `cmd:"" hidden:""`
+
+	Logs     Logs     `cmd:"" group:"look" help:"Search stored lines and follow new ones." example:"mesoscope logs -f --app /prod/web 'message: timeout and not log.level: debug'"`
 	Status   Status   `cmd:"" group:"look" help:"What is followed, how far behind, what was refused and why." example:"mesoscope status --all"`
 	Validate Validate `cmd:"" group:"setup" help:"Check a configuration; each mistake with its line and what to do." example:"mesoscope validate --config mesoscope.yml"`
 	Setup    Setup    `cmd:"" group:"setup" help:"Put index templates and lifecycle into Elasticsearch; says what the server lacks." example:"mesoscope setup --config mesoscope.yml"`
@@ -42,7 +47,7 @@ func Main(args []string, io IO) int {
 		kong.Name("mesoscope"), kong.Description(summary),
 		kong.Writers(io.Out, io.Err), kong.Vars{"version": "mesoscope " + version.String()},
 		kong.ExplicitGroups(groups), kong.Help(help), kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100}),
-		kong.Bind(io, &io), // a command may take IO or *IO
+		kong.Bind(io, &io, stores()), // a command may take IO or *IO, and Stores
 		kong.Exit(func(code int) { asked = code }),
 	)
 	if err != nil {

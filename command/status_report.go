@@ -11,7 +11,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"mesoscope/agent/status"
 )
@@ -160,20 +159,6 @@ func short(s string, n int) string {
 		return string(r[:n-1]) + "…"
 	}
 	return s
-}
-
-// clean makes text from containers and servers harmless: no control characters,
-// which could move the cursor, and no invisible ones, which could hide words.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case unicode.IsGraphic(r):
-			return r
-		}
-		return '\uFFFD'
-	}, s)
 }
 
 // size is a number of bytes with three digits.

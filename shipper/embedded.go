@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,24 @@ type Embedded struct {
 	log       *slog.Logger
 	delivered prometheus.Counter
 	seconds   prometheus.Histogram
+
+	mu      sync.Mutex
+	failing time.Time // since when nothing can be stored; zero: it can
+	failure error
+}
+
+// Failing says since when nothing can be stored, and why. The zero time: all
+// is well.
+func (e *Embedded) Failing() (since time.Time, why error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failing, e.failure
+}
+
+func (e *Embedded) setFailing(since time.Time, why error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failing, e.failure = since, why
 }
 
 // NewEmbedded makes the sink and registers its metrics. reg may be nil.
@@ -133,6 +152,7 @@ func (e *Embedded) deliver(ctx context.Context, group []*record.Batch) error {
 		}
 		if failing.IsZero() {
 			failing = begin
+			e.setFailing(begin, err)
 			e.log.Error("lines cannot be stored and wait where they are; trying again", "error", err)
 		}
 		select {
@@ -142,6 +162,7 @@ func (e *Embedded) deliver(ctx context.Context, group []*record.Batch) error {
 		}
 	}
 	if !failing.IsZero() {
+		e.setFailing(time.Time{}, nil)
 		e.log.Info("lines are stored again", "after", time.Since(failing).Round(time.Second))
 	}
 	lines := 0
