@@ -24,7 +24,7 @@ import (
 )
 
 // logs runs the command line args over store, the way main does it.
-func logs(t *testing.T, ctx context.Context, store search.Store, out, errOut *output, args ...string) error {
+func logs(t *testing.T, ctx context.Context, store search.Store, out, errOut *buffer, args ...string) error {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "store.db")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -51,19 +51,19 @@ func runLogs(t *testing.T, streams IO, stores Stores, args ...string) error {
 	return k.Run()
 }
 
-// output is a buffer that one goroutine may write while another reads.
-type output struct {
+// buffer is a buffer that one goroutine may write while another reads.
+type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (o *output) Write(p []byte) (int, error) {
+func (o *buffer) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.Write(p)
 }
 
-func (o *output) String() string {
+func (o *buffer) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.String()
@@ -92,7 +92,7 @@ func shop(begin time.Time) *storetest.Store {
 }
 
 func TestLogsText(t *testing.T) {
-	var out, errOut output
+	var out, errOut buffer
 	if err := logs(t, t.Context(), shop(noon), &out, &errOut, "--since", "2026-11-23T11:59:00Z", "--utc"); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestLogsSelects(t *testing.T) {
 		{"not log.level: info and not saved", "b c"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			var out, errOut output
+			var out, errOut buffer
 			args := append(strings.Fields(c.args), "--output", "json", "--since", "2026-11-23T12:00:00Z")
 			if c.args == "saved or traceback" || strings.HasPrefix(c.args, "not") {
 				args = []string{c.args, "--output", "json", "--since", "2026-11-23T12:00:00Z"}
@@ -167,7 +167,7 @@ func TestLogsJSONIsWhatIsStored(t *testing.T) {
 	server := httptest.NewServer(api.Handler(s, api.Options{}))
 	defer server.Close()
 	for name, store := range map[string]string{"file": "", "standalone": server.URL} {
-		var out, errOut output
+		var out, errOut buffer
 		args := []string{"--output", "json", "--since", "2026-11-23T11:00:00Z"}
 		var err error
 		if store == "" {
@@ -187,7 +187,7 @@ func TestLogsPages(t *testing.T) {
 		s.Add(fmt.Sprint(i), storetest.Doc(noon.Add(time.Duration(i)*time.Millisecond), "web", "stdout", "", fmt.Sprintf("line %d.", i), i, ""))
 	}
 	for n, first := range map[string]int{"2300": 200, "all": 0} {
-		var out, errOut output
+		var out, errOut buffer
 		if err := logs(t, t.Context(), s, &out, &errOut, "-n", n, "--since", "2026-11-23T11:00:00Z"); err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +208,7 @@ func TestLogsFollows(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		now := time.Now()
 		s := shop(now.Add(-time.Minute))
-		var out, errOut output
+		var out, errOut buffer
 		done := make(chan error)
 		go func() { done <- logs(t, ctx, s, &out, &errOut, "-f", "-n", "1", "--output", "json") }()
 		step := func() { time.Sleep(5 * time.Second); synctest.Wait() }
@@ -287,7 +287,7 @@ func TestLogsExitCodes(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("MESOSCOPE_STORE", "")
 			os.Unsetenv("MESOSCOPE_STORE")
-			var out, errOut output
+			var out, errOut buffer
 			err := runLogs(t, IO{Out: &out, Err: &errOut, Context: t.Context()}, c.stores, c.args...)
 			if code(err) != c.code || !strings.Contains(fmt.Sprint(err), c.say) {
 				t.Errorf("exit %d (%v), want %d with %q", code(err), err, c.code, c.say)
@@ -314,7 +314,7 @@ func TestLogsFindsItsStore(t *testing.T) {
 		Config:     func(string) (config.Config, error) { return config.Config{DataDir: dir}, nil },
 		Embedded:   func(p string) (search.Store, error) { opened = p; return there, nil },
 	}
-	var out, errOut output
+	var out, errOut buffer
 	streams := IO{Out: &out, Err: &errOut, Context: t.Context()}
 	if err := runLogs(t, streams, stores); err != nil || strings.Count(out.String(), "\n") < 4 || opened != "" {
 		t.Errorf("with a standalone: %v, %q, opened %q", err, out.String(), opened)

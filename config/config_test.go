@@ -102,7 +102,7 @@ func TestValid(t *testing.T) {
 				if s.Key == "node.name" && s.Default || s.Key == "data_dir" && s.Default || strings.Contains(s.Value, Default(Agent).DataDir) {
 					continue // depends on the machine
 				}
-				fmt.Fprintf(&b, "%-40s %-40s %s\n", s.Key, s.Value, s.From)
+				fmt.Fprintf(&b, "%-40s %-40s %s\n", s.Key, here(t, s.Value), s.From)
 			}
 			golden(t, strings.TrimSuffix(path, ".yml")+".golden", here(t, b.String()))
 		})

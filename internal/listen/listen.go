@@ -164,20 +164,28 @@ func (l *Listener) missing() string {
 	return strings.Join(keys, ", ")
 }
 
-// requireToken lets requests with the right bearer token pass, and /healthz,
+// requireToken lets requests with the right token pass (as bearer, or as the
+// password of basic auth, which is what a browser can send), and /healthz,
 // which a scheduler asks without knowing any secret. Hashes are compared, so
 // that the time says nothing about the token, its length neither.
 func requireToken(token string, next http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		_, given, basic := r.BasicAuth()
+		if !basic {
+			scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+			if strings.EqualFold(scheme, "Bearer") {
+				given = bearer
+			}
+		}
 		got := sha256.Sum256([]byte(given))
-		if r.URL.Path == "/healthz" || strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
+		if r.URL.Path == "/healthz" || subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
 			next.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("WWW-Authenticate", `Bearer realm="mesoscope"`)
-		http.Error(w, "a token is needed: Authorization: Bearer …", http.StatusUnauthorized)
+		// Browsers know Basic only; without a challenge they would not ask.
+		w.Header().Set("WWW-Authenticate", `Basic realm="mesoscope: any name, the token as password", charset="UTF-8"`)
+		http.Error(w, "a token is needed: Authorization: Bearer …, or Basic with the token as password", http.StatusUnauthorized)
 	})
 }
 
