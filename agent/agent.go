@@ -61,6 +61,7 @@ type Agent struct {
 	mu          sync.Mutex
 	holdProblem string
 	containers  map[string]*container
+	recalled    bool // what an earlier run held has been taken up
 }
 
 // New opens the state of an Agent. Run it, then Close it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -77,6 +78,7 @@ type Follower struct {
 
 	mu      sync.Mutex
 	sources map[string]*source
+	known   map[string]state // from the checkpoint, of what has no source yet
 }
 
 // New opens the state. It fails if the state is of a newer version, or cannot
@@ -115,6 +117,7 @@ func New(cfg Config) (*Follower, error) {
 	if damaged > 0 {
 		f.log.Warn("the checkpoint is damaged; logs whose place is not known are read again from what is at hand, with the same ids", "records", damaged)
 	}
+	f.known = maps.Clone(f.checkpoint.last)
 	f.metrics = newMetrics(cfg.Registry, f)
 	f.watch, err = newWatcher()
 	if err != nil {
@@ -127,9 +130,11 @@ func New(cfg Config) (*Follower, error) {
 // checkpoint and those in the hold folder. Set has to name each of them, as
 // Gone if it does not exist any more.
 func (f *Follower) Held() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	seen := map[string]bool{}
 	var ids []string
-	for id := range f.checkpoint.last {
+	for id := range f.known {
 		seen[id] = true
 		ids = append(ids, id)
 	}
@@ -171,7 +176,8 @@ func (f *Follower) Set(targets []Target) {
 		named[t.ID] = true
 		s := f.sources[t.ID]
 		if s == nil {
-			st, known := f.checkpoint.last[t.ID]
+			st, known := f.known[t.ID]
+			delete(f.known, t.ID)
 			s = newSource(t, st, known)
 			f.sources[t.ID] = s
 			s.watched = f.watch.add(filepath.Dir(t.Path), s)
