@@ -24,6 +24,7 @@ type answer struct {
 	typ, reason string
 	retryAfter  time.Duration
 	rtt         time.Duration
+	sent        int // bytes of the body, compressed if at all
 
 	stored, duplicate int
 	odd               []oddItem // all other items, in order
@@ -79,16 +80,20 @@ func newSender(client func() *elasticsearch.Client, name string, level int, time
 	return s, nil
 }
 
-// encode writes the bulk's body into memory: no copy besides the compression.
+// encode makes the bulk's body: the bytes of the batches as they lie there, or
+// what the compression makes of them.
 func (s *sender) encode(b *bulk) error {
-	s.body.Wait()
-	s.body.buf.Reset()
+	s.body.reset()
+	if s.gz == nil && len(b.retries) == 0 {
+		for _, sp := range b.spans {
+			s.body.add(sp.p.entries(sp.from, sp.to))
+		}
+		return nil
+	}
 	var w io.Writer = &s.body.buf
 	if s.gz != nil {
 		s.gz.Reset(&s.body.buf)
 		w = s.gz
-	} else {
-		s.body.buf.Grow(b.bytes)
 	}
 	for _, sp := range b.spans {
 		if _, err := w.Write(sp.p.entries(sp.from, sp.to)); err != nil {
@@ -106,8 +111,11 @@ func (s *sender) encode(b *bulk) error {
 		}
 	}
 	if s.gz != nil {
-		return s.gz.Close()
+		if err := s.gz.Close(); err != nil {
+			return err
+		}
 	}
+	s.body.add(s.body.buf.Bytes())
 	return nil
 }
 
@@ -123,6 +131,9 @@ func (s *sender) send(ctx context.Context, b *bulk) {
 	start := time.Now()
 	s.post(ctx, b)
 	b.answer.rtt = time.Since(start)
+	b.answer.sent = s.body.size
+	// net/http closes the body soon after the answer, however early that came.
+	s.body.Wait()
 }
 
 func (s *sender) post(ctx context.Context, b *bulk) {

@@ -117,6 +117,7 @@ func (a *assembler) settleBulk(b *bulk) {
 	}
 	a.metrics.bulkSeconds.Observe(ans.rtt.Seconds())
 	a.metrics.bulkBytes.Add(float64(b.bytes))
+	a.metrics.sentBytes.Add(float64(ans.sent))
 	if ans.err == nil && ans.status == http.StatusOK {
 		a.items(b, now)
 		return
