@@ -71,7 +71,7 @@ type Follower struct {
 	inflight   atomic.Int64
 	room       chan struct{} // a token when a flight has landed and somebody may wait
 	save       chan struct{} // a token asks for a checkpoint now
-	flights    sync.Pool
+	flights    hangar
 	watch      *watcher
 	checkpoint *checkpoint
 	crowded    atomic.Bool // more sources than files may stay open
@@ -99,7 +99,6 @@ func New(cfg Config) (*Follower, error) {
 	}
 	f.looks.init()
 	f.reads.init()
-	f.flights.New = func() any { return new(flight) }
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
@@ -319,7 +318,7 @@ func (f *Follower) waitForRoom(ctx context.Context) bool {
 
 // flight gives an empty flight for stream k of s.
 func (f *Follower) flight(s *source, k int) *flight {
-	fl := f.flights.Get().(*flight)
+	fl := f.flights.take()
 	fl.source, fl.stream = s, k
 	fl.Reset(s.target.Streams[k], func(*record.Batch) { f.land(fl) })
 	return fl
@@ -332,10 +331,7 @@ func (f *Follower) land(fl *flight) {
 	if s.land(fl) {
 		f.reads.push(&s.reading)
 	}
-	fl.source = nil
-	if cap(fl.Body) <= 2*batchBytes {
-		f.flights.Put(fl)
-	}
+	f.flights.give(fl)
 	if left <= f.limit {
 		select {
 		case f.room <- struct{}{}:

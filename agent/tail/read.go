@@ -314,7 +314,9 @@ func (w *worker) emit(s *source, k int, lines []pipeline.Line) {
 			fl = w.f.flight(s, k)
 			w.open[k] = fl
 		}
-		s.origin(k, lines[i].Generation).Append(&fl.Batch, &lines[i], w.created)
+		o := s.origin(k, lines[i].Generation)
+		w.f.flights.room(fl, o.Size(&lines[i]))
+		o.Append(&fl.Batch, &lines[i], w.created)
 		w.lines[k]++
 	}
 }
