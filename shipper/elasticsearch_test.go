@@ -450,10 +450,10 @@ func TestSplitKeepsEveryItemOnce(t *testing.T) {
 		b.split(half)
 		var got []string
 		for _, b := range []*bulk{b, half} {
-			w := idWalker{b: b}
 			size := 0
-			for range b.items {
-				got = append(got, string(w.next()))
+			for n := range b.items {
+				r := b.at(n)
+				got = append(got, string(r.p.batch.ID(r.i)))
 			}
 			for _, s := range b.spans {
 				size += len(s.p.entries(s.from, s.to))
