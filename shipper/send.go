@@ -180,16 +180,17 @@ func (s *sender) post(ctx context.Context, b *bulk) {
 	}
 }
 
-// checkEach is how many items share one look at whether the server kept our
-// _id, which it would change for all lines or for a kind of them. A look at each
-// one is a tenth of all CPU without compression: long after they were written,
-// the batches have left the processor's caches.
-const checkEach = 16
+// looksAtID is about how many items of a bulk are looked at for whether the
+// server kept our _id, which it would change for all lines or for a kind of
+// them. To look at each one of thousands is a tenth of all CPU without
+// compression: the batches have left the processor's caches by then.
+const looksAtID = 256
 
 // read takes the answer apart.
 func (s *sender) read(b *bulk) error {
 	a := &b.answer
 	s.backing = s.backing[:0]
+	each := 1 + b.items/looksAtID
 	n, err := scanAnswer(s.answer.Bytes(), func(i int, it *itemAnswer) error {
 		if i >= b.items {
 			return fmt.Errorf("answer has more items than the bulk, which has %d", b.items)
@@ -203,7 +204,7 @@ func (s *sender) read(b *bulk) error {
 			a.odd = append(a.odd, oddItem{n: i, status: it.Status, quarantined: true, reason: string(it.Index)})
 		case it.Status == http.StatusCreated:
 			a.stored++
-			if i%checkEach == 0 && it.ID != nil {
+			if i%each == 0 && it.ID != nil {
 				if r := b.at(i); !bytes.Equal(it.ID, r.p.batch.ID(r.i)) {
 					a.otherID = string(it.ID)
 				}
