@@ -75,6 +75,8 @@ type Follower struct {
 	watch      *watcher
 	checkpoint *checkpoint
 	crowded    atomic.Bool // more sources than files may stay open
+	unwatched  atomic.Bool // some source has a folder that cannot be watched
+	dangling   atomic.Bool // some source waits for a second look
 
 	mu      sync.Mutex
 	sources map[string]*source
@@ -179,7 +181,9 @@ func (f *Follower) Set(targets []Target) {
 			delete(f.known, t.ID)
 			s = newSource(t, st, known)
 			f.sources[t.ID] = s
-			s.watched = f.watch.add(filepath.Dir(t.Path), s)
+			if s.watched = f.watch.add(filepath.Dir(t.Path), s); !s.watched {
+				f.unwatched.Store(true)
+			}
 			f.looks.push(&s.looking)
 			continue
 		}
@@ -448,7 +452,8 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 	}
 }
 
-// sweepAll looks at every folder now and then.
+// sweepAll looks at every folder now and then, and each second at those that
+// cannot be watched or wait for a second look.
 func (f *Follower) sweepAll(ctx context.Context) {
 	const unwatched = time.Second
 	tick := time.NewTicker(min(unwatched, f.sweep))
@@ -464,6 +469,9 @@ func (f *Follower) sweepAll(ctx context.Context) {
 		if all {
 			last = time.Now()
 		}
+		if !all && !f.unwatched.Load() && !f.dangling.Swap(false) {
+			continue // thousands of silent sources cost nothing
+		}
 		f.mu.Lock()
 		for _, s := range f.sources {
 			if (all || !s.watched) && s.changed() {
@@ -476,19 +484,25 @@ func (f *Follower) sweepAll(ctx context.Context) {
 	}
 }
 
-// changed says whether the live file is another one or has another size than
-// at the last sweep, or the source waits for something that a look may cure.
+// changed says whether the live file is another one than the one that is read,
+// or there is more in it than was read, or the source waits for something that
+// a look may cure.
 func (s *source) changed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.problem != "" || !s.begun {
+		return true
+	}
 	var size int64
 	var ino uint64
 	if fi, err := os.Stat(s.target.Path); err == nil {
 		size, ino = fi.Size(), inode(fi)
 	}
-	differs := size != s.seenSize || ino != s.seenIno || s.problem != "" || s.gen != nil && s.gen.at == "" && !s.gen.ended
-	s.seenSize, s.seenIno = size, ino
-	return differs
+	if n := len(s.gens); n > 0 && s.gens[n-1].at == s.target.Path {
+		g := s.gens[n-1]
+		return g.Ino != ino || s.gen != g || s.off != size
+	}
+	return size > 0 || s.gen != nil && s.gen.at == "" && !s.gen.ended
 }
 
 // waits says whether a second look after some time is needed.

@@ -107,6 +107,7 @@ func (w *worker) flush(s *source) {
 		}
 		if fi, err := os.Stat(s.target.Path); err == nil && time.Since(fi.ModTime()) < quiet {
 			s.dangling = true
+			w.f.dangling.Store(true)
 			return
 		}
 		w.emit(s, k, s.joiners[k].Flush())
