@@ -32,6 +32,11 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 		s.fail(f.log, err)
 		return false, err
 	}
+	if s.unreadable != nil {
+		s.fail(f.log, s.unreadable)
+	} else {
+		s.problem = ""
+	}
 	if !s.begun {
 		if s.unproven {
 			f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path)
