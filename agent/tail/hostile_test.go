@@ -151,7 +151,7 @@ func TestLostWithOpenLine(t *testing.T) {
 	w.until("the source was worked on", func() bool { w.set(); return len(w.messages(c, 0)) == 2 || w.source(c).Offset == size })
 	for i := range 10 {
 		other.line(0, fmt.Sprint("other ", i))
-		w.agent.f.reads.push(&w.agent.f.sources[c.id].reading)
+		w.until("settled", func() bool { return len(w.messages(other, 0)) == i+1 && w.source(other).LagBytes == 0 })
 	}
 	w.expect(other, 0, other.written[0]...)
 	w.expect(c, 0, "one", "begun")
@@ -366,25 +366,25 @@ func TestStuckBatch(t *testing.T) {
 		}
 	})
 	w.set()
-	for i := range 3 * maxFlights {
-		c.line(0, fmt.Sprint(i))
-		if i < 100 {
-			n := i + 1
-			w.until("line", func() bool { return len(w.messages(c, 0)) == n })
-			other.line(0, fmt.Sprint(i))
-			w.expect(other, 0, other.written[0]...)
-		} else if f.inflight.Load() == 0 {
-			break
-		}
-		f.mu.Lock()
-		s := f.sources[c.id]
-		f.mu.Unlock()
+	f.mu.Lock()
+	s := f.sources[c.id]
+	f.mu.Unlock()
+	flying := func() int {
 		s.mu.Lock()
-		n := len(s.ledgers[0].flights)
-		s.mu.Unlock()
-		if n > maxFlights+8 {
-			t.Fatalf("%d flights are kept", n)
-		}
+		defer s.mu.Unlock()
+		return len(s.ledgers[0].flights)
+	}
+	for i := range maxFlights { // one batch for each line
+		c.line(0, fmt.Sprint(i))
+		w.until("line", func() bool { return flying() == i+1 })
+	}
+	for i := range 100 {
+		c.line(0, fmt.Sprint(maxFlights+i))
+		other.line(0, fmt.Sprint(i))
+		w.until("line", func() bool { return len(w.messages(other, 0)) == i+1 })
+	}
+	if n := flying(); n > maxFlights {
+		t.Fatalf("%d batches wait for the one that is stuck", n)
 	}
 	close(settleAll)
 	w.expect(c, 0, c.written[0]...)

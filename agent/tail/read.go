@@ -30,7 +30,7 @@ const (
 // maxFlights is how many batches of one stream may wait for the oldest of them
 // to be settled. It bounds what a batch that is never settled can cost: its own
 // container waits on the disk, and no other.
-const maxFlights = 4096
+const maxFlights = 1024
 
 // A worker turns pieces of files into batches. What it holds is used for one
 // source after another.
