@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"mesoscope/agent"
@@ -21,22 +22,33 @@ func (c Agent) Run(io IO) error {
 		return Exit{Bad, err}
 	}
 	r := newReloads(c.Config, load)
-	return r.each(io.Context, io, cfg, func(ctx context.Context, cfg config.Config, log *slog.Logger) error {
-		p, err := newProcess(cfg, config.Agent, log, r)
+	return r.each(io.Context, io, cfg, func(ctx context.Context, cfg config.Config, log *slog.Logger) (func() error, error) {
+		p, err := newAgentProcess(ctx, cfg, log, r)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		es := cfg.Output.Elasticsearch
-		if p.output, err = newElasticsearchOutput(ctx, p, *es); err != nil {
-			return Exit{Bad, err}
-		}
-		err = p.follow(agent.Options{
-			Config: cfg, StateDir: p.stateDir(), Dataset: es.Dataset, Namespace: es.Namespace, Hold: true, Registry: p.registry,
-		})
-		if err != nil {
-			return err
-		}
-		log.Info("following the containers of this node", "node", cfg.Node.Name, "docker_root", cfg.Docker.Root, "output", es.Hosts, "status", p.listener.URL())
-		return p.run(ctx, agent.Handler(p.endpoints(r)))
+		return func() error {
+			log.Info("following the containers of this node", "node", cfg.Node.Name, "docker_root", cfg.Docker.Root,
+				"output", cfg.Output.Elasticsearch.Hosts, "status", p.listener.URL())
+			return errors.Join(p.run(ctx, agent.Handler(p.endpoints(r))), p.close())
+		}, nil
 	})
+}
+
+func newAgentProcess(ctx context.Context, cfg config.Config, log *slog.Logger, r *reloads) (*process, error) {
+	p, err := newProcess(cfg, config.Agent, log, r)
+	if err != nil {
+		return nil, err
+	}
+	es := cfg.Output.Elasticsearch
+	if p.output, err = newElasticsearchOutput(ctx, p, *es); err != nil {
+		return nil, Exit{Bad, errors.Join(err, p.close())}
+	}
+	err = p.follow(agent.Options{
+		Config: cfg, StateDir: p.stateDir(), Dataset: es.Dataset, Namespace: es.Namespace, Hold: true, Registry: p.registry,
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
 }

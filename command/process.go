@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -115,13 +116,13 @@ func (p *process) follow(o agent.Options) error {
 // run works until ctx ends. It reports whether the output took everything that
 // was read.
 func (p *process) run(ctx context.Context, handler http.Handler) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var readers, rest sync.WaitGroup
 	for _, a := range p.agents {
 		readers.Go(func() { a.Run(ctx) })
 	}
 	var served error
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	rest.Go(func() {
 		if served = p.listener.Serve(ctx, handler, p.log); served != nil {
 			stop()
@@ -130,7 +131,11 @@ func (p *process) run(ctx context.Context, handler http.Handler) error {
 	sinkContext, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	sunk := make(chan error, 1)
-	go func() { sunk <- p.output.Run(sinkContext, p.out) }()
+	go func() {
+		err := p.output.Run(sinkContext, p.out)
+		stop() // an output that ends by itself ends the process, rather than letting everything wait for ever
+		sunk <- err
+	}()
 	readers.Wait() // until ctx ends
 	close(p.out)
 	timer := time.AfterFunc(drainTime, cut)
@@ -139,11 +144,20 @@ func (p *process) run(ctx context.Context, handler http.Handler) error {
 	if errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("the output did not take all lines within %s; what is missing is read again at the next start", drainTime)
 	}
+	rest.Wait()
+	return errors.Join(err, served)
+}
+
+// close makes durable what the output has taken, and gives back what only one
+// process may have. It is for a process that did not get as far as run, too.
+func (p *process) close() (err error) {
 	for _, a := range p.agents {
 		err = errors.Join(err, a.Close())
 	}
-	rest.Wait()
-	return errors.Join(err, served, p.lock.Release())
+	if closed := p.listener.Close(); !errors.Is(closed, net.ErrClosed) {
+		err = errors.Join(err, closed)
+	}
+	return errors.Join(err, p.lock.Release())
 }
 
 // status is how the process is.
@@ -223,6 +237,24 @@ func (r *reloads) now() error {
 	return nil
 }
 
+// keep makes cfg the next configuration, unless there is a newer one.
+func (r *reloads) keep(cfg *config.Config) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next == nil {
+		r.next = cfg
+	}
+}
+
+// take is the next configuration, nil if there is none.
+func (r *reloads) take() *config.Config {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := r.next
+	r.next = nil
+	return next
+}
+
 // watch calls now when a signal comes or the file changes, until ctx ends.
 func (r *reloads) watch(ctx context.Context, hup <-chan os.Signal) {
 	const every = 5 * time.Second
@@ -235,7 +267,7 @@ func (r *reloads) watch(ctx context.Context, hup <-chan os.Signal) {
 			return
 		case <-hup:
 		case <-tick.C:
-			if now := fileStamp(r.path); now == before {
+			if now := fileStamp(r.path); now == before || now == "" {
 				continue
 			}
 		}
@@ -256,8 +288,11 @@ func fileStamp(path string) string {
 }
 
 // each runs one process after another, each with the configuration that is in
-// force, until ctx ends.
-func (r *reloads) each(ctx context.Context, io IO, cfg config.Config, run func(context.Context, config.Config, *slog.Logger) error) error {
+// force, until ctx ends. open takes what a process needs and returns its work,
+// which gives all of it back. A configuration with which open fails (a port
+// that is taken, say) is no better than one that cannot be read: the process
+// goes on with the last one that worked.
+func (r *reloads) each(ctx context.Context, io IO, cfg config.Config, open func(context.Context, config.Config, *slog.Logger) (work func() error, err error)) error {
 	hup, stopSignals := hangups()
 	defer stopSignals()
 	log := newLogger(cfg.Log, io)
@@ -265,6 +300,7 @@ func (r *reloads) each(ctx context.Context, io IO, cfg config.Config, run func(c
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go r.watch(watching, hup)
+	var good *config.Config
 	for {
 		once, end := context.WithCancel(ctx)
 		reloaded := make(chan struct{})
@@ -276,15 +312,26 @@ func (r *reloads) each(ctx context.Context, io IO, cfg config.Config, run func(c
 			case <-once.Done():
 			}
 		}()
-		err := run(once, cfg, log)
+		work, err := open(once, cfg, log)
+		if err == nil {
+			good = &cfg
+			err = work()
+		} else if good != nil && ctx.Err() == nil {
+			r.bad.Store(true)
+			log.Error("the configuration cannot be used; going on with the last one that worked", "error", err)
+			r.keep(good)
+			err = nil
+		}
 		end()
 		<-reloaded
-		r.mu.Lock()
-		next := r.next
-		r.next = nil
-		r.mu.Unlock()
-		if next == nil || ctx.Err() != nil || err != nil {
+		next := r.take()
+		if next == nil || ctx.Err() != nil {
 			return err
+		}
+		if err != nil {
+			// Lines that the output did not take in time are read again: no
+			// reason to end, least of all when the reload is to mend that.
+			log.Warn("before the new configuration: what could not be done with the old one", "error", err)
 		}
 		cfg = *next
 		log = newLogger(cfg.Log, io)

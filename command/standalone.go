@@ -46,17 +46,18 @@ func (c Standalone) Run(io IO) error {
 		return Exit{Bad, err}
 	}
 	r := newReloads(c.Config, load)
-	return r.each(ctx, io, cfg, func(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+	return r.each(ctx, io, cfg, func(ctx context.Context, cfg config.Config, log *slog.Logger) (func() error, error) {
 		s, err := newStandalone(ctx, cfg, log, r)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		defer s.close()
 		if err := s.followDocker(true, s.registry); err != nil {
-			return err
+			return nil, errors.Join(err, s.close())
 		}
-		fmt.Fprintf(io.Out, "The page:      %s\nThe terminal:  mesoscope logs -f%s\n", s.listener.URL(), s.storeFlag())
-		return s.run(ctx, s.handler(r))
+		return func() error {
+			fmt.Fprintf(io.Out, "The page:      %s\nThe terminal:  mesoscope logs -f%s\n", s.listener.URL(), s.storeFlag())
+			return errors.Join(s.run(ctx, s.handler(r)), s.close())
+		}, nil
 	})
 }
 
@@ -79,29 +80,32 @@ func newStandalone(ctx context.Context, cfg config.Config, log *slog.Logger, r *
 	if es := cfg.Output.Elasticsearch; es != nil {
 		s.dataset, s.space = es.Dataset, es.Namespace
 		if p.output, err = newElasticsearchOutput(ctx, p, *es); err != nil {
-			return nil, Exit{Bad, err}
+			return nil, Exit{Bad, errors.Join(err, p.close())}
 		}
 		if s.store, err = openElasticsearch(*es); err != nil {
-			return nil, Exit{Bad, err}
+			return nil, Exit{Bad, errors.Join(err, p.close())}
 		}
 		return s, nil
 	}
 	e := cfg.Output.Embedded
 	if s.file, err = embedded.Open(e.Path, embedded.Options{MaxSize: int64(e.MaxSize), MaxAge: time.Duration(e.MaxAge)}); err != nil {
-		return nil, Exit{Bad, err}
+		return nil, Exit{Bad, errors.Join(err, p.close())}
 	}
 	p.output = embeddedOutput{shipper.NewEmbedded(s.file, p.registry, log)}
 	s.store = search.NewEmbedded(s.file)
 	return s, nil
 }
 
-func (s *standalone) close() {
+// close is for a standalone that does not run any more, or never did.
+func (s *standalone) close() error {
+	err := s.process.close()
 	s.store.Close()
 	if s.file != nil {
-		if err := s.file.Close(); err != nil {
-			s.log.Warn("the store could not be closed", "error", err)
+		if closed := s.file.Close(); closed != nil {
+			err = errors.Join(err, fmt.Errorf("close the store: %w", closed))
 		}
 	}
+	return err
 }
 
 // cursors are what the store knows of how far each stream is stored.
@@ -171,7 +175,7 @@ func (c Standalone) demo(ctx context.Context, io IO) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer func() { err = errors.Join(err, s.close()) }()
 	root := filepath.Join(dir, "docker")
 	if err := s.followDemo(cfg, root, dir); err != nil {
 		return err

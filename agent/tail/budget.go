@@ -1,15 +1,18 @@
 package tail
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 // A log agent must never be what fills the disk. The budget counts only what
 // giving up would really free: files that have no other name than their link
-// in the hold folder, by the blocks that they take.
+// in the hold folder, or none at all and are only kept open, by the blocks that
+// they take.
 
 // budgetEvery is how often the budget is looked at: a container would have to
 // write faster than the free space allows within this time to get past it.
@@ -22,9 +25,6 @@ var errMinFree = errors.New("the free space is below hold.min_free")
 // first those that are read and only not settled yet, then the oldest of the
 // container that holds most.
 func (f *Follower) keepBudget() {
-	if f.hold.dir == "" {
-		return
-	}
 	var used int64
 	var holders []*holder
 	f.mu.Lock()
@@ -39,7 +39,10 @@ func (f *Follower) keepBudget() {
 	if f.budget > 0 {
 		missing = used - f.budget
 	}
-	if free, total := freeSpace(f.hold.dir); total > 0 && f.minFree != nil {
+	if len(holders) == 0 {
+		return
+	}
+	if free, total := freeSpace(cmp.Or(f.hold.dir, holders[0].root)); total > 0 && f.minFree != nil {
 		if m := f.minFree(total) - free; m > 0 && m > missing {
 			missing, why = m, errMinFree
 		}
@@ -65,6 +68,7 @@ func (f *Follower) keepBudget() {
 // A holder is what one container costs.
 type holder struct {
 	source *source
+	root   string // a folder on the same file system
 	bytes  int64
 	files  []heldFile // oldest first
 }
@@ -87,16 +91,26 @@ func (h *holder) prefer(o *holder) bool {
 func (f *Follower) costs(s *source) *holder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := &holder{source: s}
+	h := &holder{source: s, root: filepath.Dir(s.dir())}
 	for _, g := range s.gens {
-		if g.Hold == "" || g.Lost || g.at != "" {
+		var fi os.FileInfo
+		var err error
+		ours := uint64(0) // names that are ours
+		switch {
+		case g.Lost, g.at != "" && !strings.HasSuffix(g.at, ".gz"):
 			continue // a file with a place in the folder has another name
+		case g.Hold != "":
+			ours = 1
+			fi, err = os.Stat(filepath.Join(f.hold.folder(s.id), g.Hold))
+		case g.file != nil:
+			fi, err = g.file.Stat()
+		default:
+			continue
 		}
-		fi, err := os.Stat(filepath.Join(f.hold.folder(s.id), g.Hold))
 		if err != nil {
 			continue
 		}
-		if bytes, names := diskBytes(fi); names == 1 {
+		if bytes, names := diskBytes(fi); names == ours && bytes > 0 {
 			h.bytes += bytes
 			h.files = append(h.files, heldFile{g: g, bytes: bytes, read: s.gen != nil && g.N < s.gen.N})
 		}
@@ -108,19 +122,25 @@ func (f *Follower) costs(s *source) *holder {
 func (f *Follower) giveUp(s *source, g *generation, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g.Lost || g.Hold == "" {
+	if g.Lost {
 		return
 	}
-	if err := f.hold.release(s.id, g.Hold); err != nil {
-		f.log.Warn("a held file cannot be removed", "error", err)
-		return
+	if g.Hold != "" {
+		if err := f.hold.release(s.id, g.Hold); err != nil {
+			f.log.Warn("a held file cannot be removed", "error", err)
+			return
+		}
+		g.Hold = ""
 	}
-	g.Hold = ""
 	g.close()
 	s.dirty = true
 	if s.gen != nil && g.N < s.gen.N {
 		// Read, on its way, and lost only should the agent end before the
 		// sink has answered.
+		return
+	}
+	if g.at != "" {
+		f.reads.push(&s.reading) // its compressed copy can be read instead
 		return
 	}
 	from := int64(0)

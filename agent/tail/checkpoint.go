@@ -32,12 +32,13 @@ type state struct {
 // older record, or at the beginning of all that is at hand. That is safe,
 // because documents have the same ids when they are sent again.
 type checkpoint struct {
-	path string
-	file *os.File
-	size int64            // of the file
-	last map[string]state // by source, as in the file
-	live int64            // bytes that the last records alone would take
-	lens map[string]int64
+	path   string
+	file   *os.File
+	size   int64            // of the file
+	last   map[string]state // by source, as in the file
+	live   int64            // bytes that the last records alone would take
+	lens   map[string]int64
+	broken bool // a write or a sync has failed: what the file holds behind size is not known
 }
 
 const (
@@ -145,21 +146,23 @@ func (c *checkpoint) save(states []state) error {
 		}
 		ends[i] = int64(len(text))
 	}
-	if _, err := c.file.WriteAt(text, c.size); err != nil {
-		// What was written in part has no newline or a wrong sum, and the next
-		// try writes over it.
-		return fmt.Errorf("write checkpoint: %w", err)
+	if !c.broken {
+		if _, err := c.file.WriteAt(text, c.size); err != nil {
+			c.broken = true
+			return fmt.Errorf("write checkpoint: %w", err)
+		}
+		if err := syncData(c.file); err != nil {
+			c.broken = true
+			return fmt.Errorf("sync checkpoint: %w", err)
+		}
+		c.size += int64(len(text))
 	}
-	if err := syncData(c.file); err != nil {
-		return fmt.Errorf("sync checkpoint: %w", err)
-	}
-	c.size += int64(len(text))
 	from := int64(0)
 	for i, s := range states {
 		c.remember(s, ends[i]-from)
 		from = ends[i]
 	}
-	if c.size > compactAt*c.live+compactSlack {
+	if c.broken || c.size > compactAt*c.live+compactSlack {
 		return c.compact()
 	}
 	return nil
@@ -167,6 +170,11 @@ func (c *checkpoint) save(states []state) error {
 
 // compact writes the last records into a new file that replaces the old one.
 func (c *checkpoint) compact() (err error) {
+	// Whatever fails here may have left an older file under the name, or a
+	// newer one: nothing may be appended before a whole new one is in place.
+	// The kernel may also call pages clean that it could not write, so a
+	// second fsync of the same file would prove nothing.
+	c.broken = true
 	text := fmt.Appendf(nil, "%s %d\n", checkpointName, checkpointVersion)
 	lens := make(map[string]int64, len(c.last))
 	for id, s := range c.last {
@@ -191,6 +199,7 @@ func (c *checkpoint) compact() (err error) {
 		}
 	}
 	if err != nil {
+		os.Remove(f.Name()) // on a full disk it would only take room
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	if err = syncDir(filepath.Dir(c.path)); err != nil {
@@ -201,6 +210,7 @@ func (c *checkpoint) compact() (err error) {
 	}
 	c.file, c.size, c.lens = f, int64(len(text)), lens
 	c.live = c.size
+	c.broken = false
 	return nil
 }
 

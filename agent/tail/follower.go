@@ -75,7 +75,6 @@ type Follower struct {
 	watch      *watcher
 	checkpoint *checkpoint
 	crowded    atomic.Bool // more sources than files may stay open
-	unwatched  atomic.Bool // some source has a folder that cannot be watched
 	dangling   atomic.Bool // some source waits for a second look
 
 	mu      sync.Mutex
@@ -181,9 +180,7 @@ func (f *Follower) Set(targets []Target) {
 			delete(f.known, t.ID)
 			s = newSource(t, st, known)
 			f.sources[t.ID] = s
-			if s.watched = f.watch.add(filepath.Dir(t.Path), s); !s.watched {
-				f.unwatched.Store(true)
-			}
+			f.watch.add(filepath.Dir(t.Path), s)
 			f.looks.push(&s.looking)
 			continue
 		}
@@ -210,7 +207,15 @@ func (f *Follower) retarget(s *source, t Target) {
 	s.mu.Lock()
 	old := s.target
 	s.target = t
+	if s.finished && !t.Gone {
+		// It has come back before its end was written down, or just after.
+		s.finished, s.dirty = false, true
+	}
 	s.mu.Unlock()
+	if filepath.Dir(old.Path) != filepath.Dir(t.Path) {
+		f.watch.remove(s)
+		f.watch.add(filepath.Dir(t.Path), s)
+	}
 	if old.Running != t.Running || old.Gone != t.Gone || old.Path != t.Path {
 		f.looks.push(&s.looking)
 		f.reads.push(&s.reading)
@@ -232,8 +237,7 @@ func (f *Follower) Settled(id string, file os.FileInfo) bool {
 	if g == nil {
 		return false
 	}
-	low := s.settled()
-	return g.Done || !s.dirty && !s.flying() && low.Generation == g.N && low.Offset >= file.Size()
+	return g.N < s.durable.Generation || g.N == s.durable.Generation && file.Size() <= s.durable.Offset
 }
 
 // Run follows until ctx ends. Batches that were handed over may still be
@@ -310,14 +314,26 @@ func (f *Follower) work(ctx context.Context) {
 
 // waitForRoom waits until the sink has settled enough. false: ctx has ended.
 func (f *Follower) waitForRoom(ctx context.Context) bool {
+	waited := false
 	for f.inflight.Load() > f.limit {
 		select {
 		case <-f.room:
+			waited = true
 		case <-ctx.Done():
 			return false
 		}
 	}
+	if waited {
+		f.signalRoom() // there may be room for the next one, and nothing left that lands
+	}
 	return ctx.Err() == nil
+}
+
+func (f *Follower) signalRoom() {
+	select {
+	case f.room <- struct{}{}:
+	default:
+	}
 }
 
 // flight gives an empty flight for stream k of s.
@@ -337,10 +353,7 @@ func (f *Follower) land(fl *flight) {
 	}
 	f.flights.give(fl)
 	if left <= f.limit {
-		select {
-		case f.room <- struct{}{}:
-		default:
-		}
+		f.signalRoom()
 	}
 }
 
@@ -414,16 +427,12 @@ func (f *Follower) writeCheckpoint() error {
 }
 
 func (f *Follower) afterCheckpoint(s *source, st state) {
-	if st.Gone {
-		f.watch.remove(s)
-		f.hold.forget(s.id)
-		f.mu.Lock()
-		delete(f.sources, s.id)
-		f.mu.Unlock()
+	if st.Gone && f.forget(s) {
 		return
 	}
 	s.mu.Lock()
 	s.horizon = st.Horizon
+	s.durable = lower(st.Settled)
 	for _, g := range st.Generations {
 		if !g.Done {
 			continue
@@ -452,6 +461,24 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 	}
 }
 
+// forget drops a source whose end is written down. false: it has been named
+// again in the meantime, and goes on.
+func (f *Follower) forget(s *source) bool {
+	f.mu.Lock() // nobody names it while it is dropped
+	defer f.mu.Unlock()
+	s.mu.Lock()
+	finished := s.finished
+	s.dirty = !finished // the checkpoint has just been told to forget it
+	s.mu.Unlock()
+	if !finished {
+		return false
+	}
+	f.watch.remove(s)
+	f.hold.forget(s.id)
+	delete(f.sources, s.id)
+	return true
+}
+
 // sweepAll looks at every folder now and then, and each second at those that
 // cannot be watched or wait for a second look.
 func (f *Follower) sweepAll(ctx context.Context) {
@@ -469,12 +496,16 @@ func (f *Follower) sweepAll(ctx context.Context) {
 		if all {
 			last = time.Now()
 		}
-		if !all && !f.unwatched.Load() && !f.dangling.Swap(false) {
+		blind, dangling := f.watch.blind.Swap(false), f.dangling.Swap(false)
+		if !all && !blind && !dangling {
 			continue // thousands of silent sources cost nothing
 		}
 		f.mu.Lock()
 		for _, s := range f.sources {
-			if (all || !s.watched) && s.changed() {
+			unwatched := !s.watched.Load()
+			if unwatched && f.watch.add(s.folder(), s) {
+				f.wake(s, true) // what came before the watch was not seen
+			} else if (all || unwatched) && s.changed() || all && s.linkGone(f.hold.folder(s.id)) {
 				f.wake(s, true)
 			} else if s.waits() {
 				f.wake(s, false)
@@ -503,6 +534,21 @@ func (s *source) changed() bool {
 		return g.Ino != ino || s.gen != g || s.off != size
 	}
 	return size > 0 || s.gen != nil && s.gen.at == "" && !s.gen.ended
+}
+
+// linkGone says whether somebody has taken away the link to the live file.
+func (s *source) linkGone(holdDir string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.gens) == 0 {
+		return false
+	}
+	g := s.gens[len(s.gens)-1]
+	if g.Hold == "" {
+		return false
+	}
+	_, err := os.Lstat(filepath.Join(holdDir, g.Hold))
+	return err != nil
 }
 
 // waits says whether a second look after some time is needed.

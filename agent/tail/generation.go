@@ -41,6 +41,7 @@ type generation struct {
 	sum      *uint32 // checksum of the whole file, once it was needed
 	at       string  // path of the file as last seen in the container's folder, "" if gone
 	ended    bool    // no more bytes can come
+	damaged  bool    // compressed, and its end cannot be read; said once
 	file     *os.File
 	inflate  *inflater // over file, if that is compressed
 	size     int64     // as last seen, uncompressed
@@ -61,7 +62,7 @@ func (g *generation) holdName() string {
 func parseHoldName(name string) (g generation, ok bool) {
 	n, err := fmt.Sscanf(name, "%d_%d_%d_%d", &g.N, &g.Ino, &g.Head, &g.From)
 	g.Hold = name
-	return g, err == nil && n == 4
+	return g, err == nil && n == 4 && g.holdName() == name
 }
 
 // A head is what is read at the beginning of a file to recognise it.
@@ -88,14 +89,14 @@ func readHead(r io.ReaderAt, skipHole func(int64) int64) (head, error) {
 			off = skipHole(0)
 		}
 		n, err := r.ReadAt(buf, off)
-		if err != nil && err != io.EOF {
+		if n == 0 && err != nil && err != io.EOF {
 			return head{}, err
 		}
 		b := buf[:n]
 		if zeros := leadingZeros(b); zeros > 0 {
 			off += int64(zeros)
 			if zeros == n {
-				if n == 0 || err == io.EOF {
+				if n == 0 || err != nil {
 					return head{}, errNoEntry
 				}
 				continue
@@ -104,7 +105,7 @@ func readHead(r io.ReaderAt, skipHole func(int64) int64) (head, error) {
 		}
 		nl := bytes.IndexByte(b, '\n')
 		if nl < 0 {
-			if err == io.EOF {
+			if err != nil {
 				return head{}, errNoEntry
 			}
 			if len(buf) >= headLimit {
@@ -151,7 +152,8 @@ func newInflater(f *os.File) (*inflater, error) {
 }
 
 // ReadAt fills p from off, which must not lie before the off of an earlier
-// call. A damaged end reads as the end.
+// call. Less than that comes with the reason: io.EOF, or what is wrong with the
+// compressed bytes.
 func (z *inflater) ReadAt(p []byte, off int64) (int, error) {
 	if off < z.at {
 		return 0, fmt.Errorf("%s: cannot go back from %d to %d in a compressed file", z.file.Name(), z.at, off)
@@ -166,13 +168,9 @@ func (z *inflater) ReadAt(p []byte, off int64) (int, error) {
 		z.rest = append(z.rest, chunk[:n]...)
 		z.err = err
 	}
-	skip := off - z.at
-	if skip >= int64(len(z.rest)) {
-		return 0, io.EOF
-	}
-	n := copy(p, z.rest[skip:])
+	n := copy(p, z.rest[min(off-z.at, int64(len(z.rest))):])
 	if n < len(p) {
-		return n, io.EOF
+		return n, z.err
 	}
 	return n, nil
 }
@@ -273,14 +271,16 @@ func compressed(f *os.File) bool {
 // in place does not show in the size: dockerd goes on at its old offset and
 // leaves NULs before it. The end of the first entry holds its time, which
 // tells it from every other file's.
-func (g *generation) intact(size int64) bool {
+func (g *generation) intact(size int64) (bool, error) {
 	if g.inflate != nil || len(g.headTail) == 0 {
-		return true
+		return true, nil
 	}
 	var buf [headTailLen]byte
 	b := buf[:len(g.headTail)]
-	n, _ := g.file.ReadAt(b, g.headEnd-int64(len(b)))
-	return size >= g.headEnd && n == len(b) && bytes.Equal(b, g.headTail)
+	if _, err := g.file.ReadAt(b, g.headEnd-int64(len(b))); err != nil && err != io.EOF {
+		return false, err // a disk in trouble is no truncation
+	}
+	return size >= g.headEnd && bytes.Equal(b, g.headTail), nil
 }
 
 // headTailLen covers `"time":"2006-01-02T15:04:05.999999999Z"}` and a newline.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -85,11 +87,26 @@ func (h *hold) release(id, name string) error {
 	return err
 }
 
-// forget removes the folder of a container that is finished.
+// forget removes what was kept of a container that is finished.
 func (h *hold) forget(id string) {
-	if h.dir != "" {
-		os.RemoveAll(h.folder(id))
+	if h.dir == "" {
+		return
 	}
+	names, _ := os.ReadDir(h.folder(id))
+	for _, e := range names {
+		if ours(e.Name()) {
+			os.Remove(filepath.Join(h.folder(id), e.Name()))
+		}
+	}
+	os.Remove(h.folder(id)) // stays if somebody else has put something there
+}
+
+// ours says whether name is that of a link, or of what is known of a container
+// (see Follower.HoldFolder). The hold folder may be the root of a disk, or have
+// been chosen by mistake: whatever else lies there is not touched.
+func ours(name string) bool {
+	_, link := parseHoldName(name)
+	return link || strings.HasPrefix(name, "container.json")
 }
 
 // Bytes is what the held files take that exist only because they are held.
@@ -98,6 +115,9 @@ func (h *hold) Bytes() (n int64) {
 	for _, folder := range folders {
 		files, _ := os.ReadDir(filepath.Join(h.dir, folder.Name()))
 		for _, e := range files {
+			if _, link := parseHoldName(e.Name()); !link {
+				continue
+			}
 			if fi, err := e.Info(); err == nil {
 				if size, names := diskBytes(fi); names == 1 {
 					n += size
@@ -112,7 +132,8 @@ func (h *hold) Bytes() (n int64) {
 func (h *hold) ids() (ids []string) {
 	folders, _ := os.ReadDir(h.dir)
 	for _, e := range folders {
-		if e.IsDir() {
+		files, _ := os.ReadDir(filepath.Join(h.dir, e.Name()))
+		if slices.ContainsFunc(files, func(f os.DirEntry) bool { return ours(f.Name()) }) {
 			ids = append(ids, e.Name())
 		}
 	}

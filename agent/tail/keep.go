@@ -24,6 +24,9 @@ func (f *Follower) keep() {
 // look brings what is known of s up to date, and says whether the readers may
 // have something to do.
 func (f *Follower) look(s *source) (changed bool, err error) {
+	// Until this look is over, a write has to cause another one: it may be the
+	// first entry of a file that this look still finds empty.
+	s.live.Store(false)
 	if !s.begun {
 		s.adoptHeld(f.hold.folder(s.id))
 	}
@@ -31,6 +34,11 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 	if err != nil {
 		s.fail(f.log, err)
 		return false, err
+	}
+	if s.unreadable != nil {
+		s.fail(f.log, s.unreadable)
+	} else {
+		s.problem = ""
 	}
 	if !s.begun {
 		if s.unproven {

@@ -19,6 +19,14 @@ func (p Position) before(q Position) bool {
 	return p.Generation < q.Generation || p.Generation == q.Generation && p.Offset < q.Offset
 }
 
+// lower is the place before which both streams are done.
+func lower(streams [2]Position) Position {
+	if streams[1].before(streams[0]) {
+		return streams[1]
+	}
+	return streams[0]
+}
+
 // A flight is a batch on its way through a sink.
 type flight struct {
 	record.Batch

@@ -135,9 +135,12 @@ func streamsOf(id string) (s [2]*record.Stream) {
 	return s
 }
 
-func (w *world) start() {
+func (w *world) start() { w.startSweeping(100 * time.Millisecond) }
+
+// startSweeping starts an agent that looks at all folders so often.
+func (w *world) startSweeping(sweep time.Duration) {
 	out := make(chan *record.Batch, 4)
-	cfg := Config{StateDir: w.state, HoldDir: w.hold, Out: out, Log: testLog(w.t), Workers: 2, Sweep: 100 * time.Millisecond}
+	cfg := Config{StateDir: w.state, HoldDir: w.hold, Out: out, Log: testLog(w.t), Workers: 2, Sweep: sweep}
 	if w.cursors {
 		w.store.mu.Lock()
 		cfg.Cursors = map[string][]byte{}

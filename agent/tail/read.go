@@ -27,6 +27,11 @@ const (
 	batchBytes = 512 << 10 // a batch is handed over when its body is larger
 )
 
+// maxFlights is how many batches of one stream may wait for the oldest of them
+// to be settled. It bounds what a batch that is never settled can cost: its own
+// container waits on the disk, and no other.
+const maxFlights = 1024
+
 // A worker turns pieces of files into batches. What it holds is used for one
 // source after another.
 type worker struct {
@@ -58,12 +63,17 @@ func (w *worker) step(s *source) (verdict, error) {
 	} else if s.gen.Lost {
 		s.leave()
 	}
-	if s.gen == nil || s.gen.Lost {
+	// Whatever happens below, no line may stay in a batch that the next source
+	// would fill.
+	defer w.closeBatches(s)
+	switch {
+	case s.gen == nil || s.gen.Lost:
 		return w.atEnd(s), nil
+	case len(s.ledgers[0].flights) >= maxFlights || len(s.ledgers[1].flights) >= maxFlights:
+		s.parked = true
+		return park, nil
 	}
-	v, err := w.piece(s)
-	w.closeBatches(s)
-	return v, err
+	return w.piece(s)
 }
 
 // enterFirst enters the oldest generation that is not done, if there is one.
@@ -132,8 +142,8 @@ func (w *worker) piece(s *source) (verdict, error) {
 		}
 		return idle, fmt.Errorf("open log: %w", err)
 	}
-	if v, ok := w.checkFile(s); !ok {
-		return v, nil
+	if v, ok, err := w.checkFile(s); !ok {
+		return v, err
 	}
 	// What is sent must lie below the horizon that the checkpoint grants.
 	if limit := (Position{Generation: g.N, Offset: s.off + int64(len(w.buf))}); s.horizon.before(limit) {
@@ -146,9 +156,12 @@ func (w *worker) piece(s *source) (verdict, error) {
 		if g.inflate == nil {
 			return idle, fmt.Errorf("read log: %w", err)
 		}
-		w.f.log.Warn("a compressed log is damaged; what follows in it is lost", "path", g.file.Name(), "offset", s.off, "error", err)
-		w.f.metrics.gaps.WithLabelValues("damaged").Inc()
-		s.gaps++
+		if !g.damaged {
+			g.damaged = true
+			w.f.log.Error("a compressed log is damaged; what follows in it is lost", "path", g.file.Name(), "offset", s.off+int64(n), "error", err)
+			w.f.metrics.gaps.WithLabelValues("damaged").Inc()
+			s.gaps++
+		}
 	}
 	atEOF := err != nil
 	w.parser.Fallback = g.Head
@@ -185,28 +198,31 @@ func (w *worker) piece(s *source) (verdict, error) {
 }
 
 // checkFile looks whether the open file still is what was read so far.
-func (w *worker) checkFile(s *source) (verdict, bool) {
+func (w *worker) checkFile(s *source) (v verdict, ok bool, err error) {
 	g := s.gen
 	if g.inflate != nil {
-		return again, true
+		return again, true, nil
 	}
 	fi, err := g.file.Stat()
 	if err != nil {
-		return idle, false
+		return idle, false, fmt.Errorf("look at log: %w", err)
 	}
 	size := fi.Size()
-	if !g.intact(size) {
-		return w.lost(s, errors.New("the file was truncated in place")), false
+	switch intact, err := g.intact(size); {
+	case err != nil:
+		return idle, false, fmt.Errorf("read the head of a log: %w", err)
+	case !intact:
+		return w.lost(s, errors.New("the file was truncated in place")), false, nil
 	}
 	g.size = size
 	if size >= s.off {
-		return again, true
+		return again, true, nil
 	}
 	// It begins as before, but is shorter: a power cut took what the file
 	// system had not written yet, or somebody cut it. It goes on at its end.
 	if s.flying() {
 		s.parked = true
-		return park, false
+		return park, false, nil
 	}
 	w.f.log.Warn("a log file is shorter than what was read of it; going on at its end", "path", g.file.Name(), "offset", s.off, "size", size)
 	w.f.metrics.gaps.WithLabelValues("shrunk").Inc()
@@ -219,7 +235,7 @@ func (w *worker) checkFile(s *source) (verdict, bool) {
 		s.ledgers[k].start(s.resume[k])
 	}
 	s.dirty = true
-	return again, true
+	return again, true, nil
 }
 
 // lost gives up the current generation.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 )
 
 // A logFile is one file of a container's log as it lies in the folder.
@@ -69,6 +70,7 @@ func sameFiles(a, b []logFile) bool {
 // changed says whether that made a difference. errRestless: look again soon.
 func (s *source) scan(h *hold) (changed bool, err error) {
 	const looks = 20
+	s.checkHeld(h.folder(s.id))
 	for range looks {
 		files, err := listLogs(s.target.Path)
 		gone := errors.Is(err, os.ErrNotExist)
@@ -76,6 +78,9 @@ func (s *source) scan(h *hold) (changed bool, err error) {
 			return false, fmt.Errorf("look at %s: %w", s.dir(), err)
 		}
 		found := s.identify(files, h)
+		if found.short != nil {
+			return false, found.short
+		}
 		again, err := listLogs(s.target.Path)
 		if gone != errors.Is(err, os.ErrNotExist) || !sameFiles(files, again) {
 			found.drop()
@@ -93,6 +98,7 @@ type found struct {
 	known []match
 	fresh []*generation // not known before, youngest first, with their open files
 	err   error         // a file that could not be read
+	short error         // nothing could be found out, because this machine is short of something
 }
 
 type match struct {
@@ -120,9 +126,17 @@ func (s *source) identify(files []logFile, h *hold) found {
 			fd.known = append(fd.known, match{g, file})
 			continue
 		}
+		// While dockerd compresses a file, the plain one still lies beside it.
+		half := file.gz && slices.ContainsFunc(files, func(f logFile) bool { return f.age == file.age && !f.gz })
 		fresh, err := openFresh(file)
-		if errors.Is(err, errNoEntry) || errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, errNoEntry) || errors.Is(err, os.ErrNotExist) || err != nil && half {
 			continue // not born yet, or gone since
+		}
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) {
+			// Nothing is wrong with the file. Taking the other ones would mean
+			// that it is never read, because it would be older than they are.
+			fd.drop()
+			return found{short: err}
 		}
 		if err != nil {
 			fd.err = err
@@ -132,7 +146,9 @@ func (s *source) identify(files []logFile, h *hold) found {
 			if g.Head != fresh.Head || taken(g) {
 				return false
 			}
-			if g.Ino == file.ino && g.From == fresh.From && (!g.Done || g.Modified == 0 || g.Modified == file.modified) {
+			// The file of a generation that is lost has gone: what has its inode
+			// now is another one, even if it begins within the same huge line.
+			if g.Ino == file.ino && g.From == fresh.From && !g.Lost && (g.Modified == 0 || g.Modified == file.modified) {
 				return true
 			}
 			return file.gz && fresh.compresses(g, h.folder(s.id))
@@ -142,8 +158,6 @@ func (s *source) identify(files []logFile, h *hold) found {
 			fresh.close()
 			continue
 		}
-		// While dockerd compresses a file, the plain one still lies beside it.
-		half := file.gz && slices.ContainsFunc(files, func(f logFile) bool { return f.age == file.age && !f.gz })
 		if half || len(fd.known) > 0 {
 			fresh.close()
 			continue
@@ -192,6 +206,10 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	newest := len(s.gens) > 0 && !s.begun
 	for _, m := range fd.known {
 		m.g.at = m.file.path
+		if h.dir != "" && m.g.Hold == "" && m.g.Ino == m.file.ino && !m.g.Done && !s.target.Steady && m.g.open("") == nil {
+			h.link(s.id, m.g) // its link was taken away, or could not be made before
+			s.dirty = true
+		}
 		if m.g == s.gens[len(s.gens)-1] {
 			newest = false
 		}
@@ -215,7 +233,8 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 		s.dirty, changed = true, true
 	}
 	for i, g := range s.gens {
-		ended := i+1 < len(s.gens) || gone || g.Lost
+		// What is not named any more is read as far as it goes now.
+		ended := i+1 < len(s.gens) || gone || g.Lost || s.target.Gone
 		changed = changed || ended != g.ended
 		g.ended = ended
 	}
@@ -226,9 +245,6 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 		}
 		return false
 	})
-	s.problem = ""
-	if fd.err != nil {
-		s.problem = fd.err.Error()
-	}
+	s.unreadable = fd.err
 	return changed || gone
 }

@@ -40,6 +40,7 @@ type source struct {
 	id      string
 	looking ticket      // for the keeper
 	reading ticket      // for the workers
+	watched atomic.Bool // changes in the folder are told by the watcher
 	live    atomic.Bool // the youngest generation is the file that Docker writes to
 
 	// mu guards all below. A worker holds it while it reads a piece, never
@@ -51,6 +52,7 @@ type source struct {
 	next     int64         // ordinal of the next new generation
 	ledgers  [2]ledger
 	horizon  Position // nothing may be handed to the sink above it
+	durable  Position // the checkpoint knows that all before it is settled
 	dirty    bool     // differs from the checkpoint
 	finished bool     // gone, and read to its end
 	parked   bool     // waits for the checkpoint or for a batch to settle
@@ -64,13 +66,13 @@ type source struct {
 	joiners [2]pipeline.Joiner
 	attrs   []byte
 
-	problem  string // what is wrong at present
-	unproven bool   // files may have come and gone while no agent ran
-	garbage  int64  // bytes that are no entries
-	gaps     int64  // times that bytes were lost
-	caughtUp time.Time
-	lastLook time.Time
-	watched  bool
+	problem    string // what is wrong at present
+	unreadable error  // of a file of the log, at the last look
+	unproven   bool   // files may have come and gone while no agent ran
+	garbage    int64  // bytes that are no entries
+	gaps       int64  // times that bytes were lost
+	caughtUp   time.Time
+	lastLook   time.Time
 }
 
 func newSource(t Target, st state, known bool) *source {
@@ -84,12 +86,19 @@ func newSource(t Target, st state, known bool) *source {
 		s.gens = append(s.gens, &g)
 		s.next = max(s.next, g.N+1)
 	}
-	s.resume = st.Settled
+	s.resume, s.durable = st.Settled, lower(st.Settled)
 	s.horizon = st.Horizon
 	return s
 }
 
 func (s *source) dir() string { return filepath.Dir(s.target.Path) }
+
+// folder is dir for callers without mu.
+func (s *source) folder() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dir()
+}
 
 // begin finds out, after the first scan, where to go on. cursors are what the
 // sink knows itself, which can only be further than the checkpoint.
@@ -104,10 +113,7 @@ func (s *source) begin(cursors map[string][]byte) {
 		s.ledgers[k].start(s.resume[k])
 		s.joiners[k].Resume(s.resume[k].Cut)
 	}
-	from := s.resume[0]
-	if s.resume[1].before(from) {
-		from = s.resume[1]
-	}
+	from := lower(s.resume)
 	for _, g := range s.gens {
 		if g.N >= from.Generation && !g.Done {
 			s.enter(g)
@@ -185,6 +191,9 @@ func (s *source) place(k int) Position {
 
 // scanned tells both ledgers how far the file has been looked at.
 func (s *source) scanned() {
+	if s.gen == nil {
+		return
+	}
 	for k := range s.ledgers {
 		if p := s.place(k); s.ledgers[k].scanned.before(p) {
 			s.ledgers[k].scan(p)
@@ -195,11 +204,7 @@ func (s *source) scanned() {
 
 // settled is the place before which nothing of either stream is needed again.
 func (s *source) settled() Position {
-	a, b := s.ledgers[0].settled, s.ledgers[1].settled
-	if b.before(a) {
-		return b
-	}
-	return a
+	return lower([2]Position{s.ledgers[0].settled, s.ledgers[1].settled})
 }
 
 func (s *source) flying() bool { return len(s.ledgers[0].flights)+len(s.ledgers[1].flights) > 0 }
@@ -292,17 +297,8 @@ var errLost = errors.New("the file is gone and was not held")
 
 // adoptHeld takes in the links of the hold folder that the checkpoint does not
 // know: the agent was killed after it had linked and before it had written
-// that down, or the checkpoint was lost. Links that it knows and that are not
-// there any more are forgotten.
+// that down, or the checkpoint was lost.
 func (s *source) adoptHeld(holdDir string) {
-	for _, g := range s.gens {
-		if g.Hold == "" {
-			continue
-		}
-		if fi, err := os.Stat(filepath.Join(holdDir, g.Hold)); err != nil || inode(fi) != g.Ino {
-			g.Hold = ""
-		}
-	}
 	names, err := os.ReadDir(holdDir)
 	if err != nil {
 		return
@@ -321,6 +317,20 @@ func (s *source) adoptHeld(holdDir string) {
 		s.gens = append(s.gens[:i], append([]*generation{&g}, s.gens[i:]...)...)
 		s.next = max(s.next, g.N+1)
 		s.dirty = true
+	}
+}
+
+// checkHeld forgets the links that are not there any more: nothing keeps the
+// inodes of those files from being used again.
+func (s *source) checkHeld(holdDir string) {
+	for _, g := range s.gens {
+		if g.Hold == "" {
+			continue
+		}
+		if fi, err := os.Stat(filepath.Join(holdDir, g.Hold)); err != nil || inode(fi) != g.Ino {
+			g.Hold = ""
+			s.dirty = true
+		}
 	}
 }
 

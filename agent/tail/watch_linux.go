@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +14,8 @@ import (
 // be watched (fs.inotify.max_user_watches).
 type watcher struct {
 	file *os.File
+
+	blind atomic.Bool // some folder may have to be looked at each second
 
 	mu      sync.Mutex
 	sources map[int32]*source
@@ -33,7 +36,13 @@ const watched = unix.IN_MODIFY | unix.IN_CREATE | unix.IN_MOVED_FROM | unix.IN_M
 
 // add begins to watch the folder of s. false: it cannot be watched, and has to
 // be looked at.
-func (w *watcher) add(dir string, s *source) bool {
+func (w *watcher) add(dir string, s *source) (ok bool) {
+	defer func() {
+		s.watched.Store(ok)
+		if !ok {
+			w.blind.Store(true)
+		}
+	}()
 	if w.file == nil {
 		return false
 	}
@@ -83,6 +92,13 @@ func (w *watcher) run(wake func(s *source, names bool)) {
 			}
 			w.mu.Lock()
 			s := w.sources[wd]
+			if s != nil && mask&unix.IN_IGNORED != 0 {
+				// The folder has gone. Should it come again, it is another one.
+				delete(w.sources, wd)
+				delete(w.wds, s)
+				s.watched.Store(false)
+				w.blind.Store(true)
+			}
 			w.mu.Unlock()
 			if s != nil {
 				wake(s, mask&unix.IN_MODIFY == 0)
