@@ -9,8 +9,8 @@
 // The way of the data in Elasticsearch: one goroutine, the assembler, takes
 // batches from the channel, puts those of one index side by side into a bulk
 // (lane.go) without copying them, and hands it to a free sender (send.go) when
-// the pace (pace.go) says so. The sender compresses it, posts it and reads the
-// answer item by item (answer.go). Back in the assembler each item gets its
+// the pace (pace.go) says so. The sender compresses it (gzip.go), posts it
+// (body.go) and reads the answer item by item (answer.go). Back in the assembler each item gets its
 // verdict (verdict.go): stored, known already, again, again in a reduced form
 // (reduce.go), or into the dead-letter file (deadletter.go). A batch is settled
 // when its last item has a final answer. All state belongs to the assembler, so

@@ -50,7 +50,8 @@ type sender struct {
 	timeout  time.Duration
 	waits    time.Duration // the server's own limit
 	body     *bulkBody
-	gz       *gzip.Writer
+	fast     *compressor  // level 1
+	gz       *gzip.Writer // other levels
 	scratch  []byte
 	answer   bytes.Buffer
 	backing  []byte // the index of the item before
@@ -70,7 +71,9 @@ var errAnswerTooLarge = fmt.Errorf("answer is larger than %d MiB", mostAnswer>>2
 
 func newSender(client func() *elasticsearch.Client, name string, level int, timeout, waits time.Duration) (*sender, error) {
 	s := &sender{client: client, name: name, level: level, timeout: timeout, waits: waits, body: new(bulkBody)}
-	if level != 0 {
+	if level == 1 {
+		s.fast = new(compressor)
+	} else if level != 0 {
 		gz, err := gzip.NewWriterLevel(nil, level)
 		if err != nil {
 			return nil, fmt.Errorf("output.elasticsearch.compression_level: %w", err)
@@ -84,7 +87,19 @@ func newSender(client func() *elasticsearch.Client, name string, level int, time
 // what the compression makes of them.
 func (s *sender) encode(b *bulk) error {
 	s.body.reset()
-	if s.gz == nil && len(b.retries) == 0 {
+	switch {
+	case s.fast != nil:
+		s.fast.reset()
+		for _, sp := range b.spans {
+			s.fast.entries(sp)
+		}
+		for _, r := range b.retries {
+			s.fast.bytes(s.entry(r))
+		}
+		s.fast.close()
+		s.body.add(s.fast.out)
+		return nil
+	case s.gz == nil && len(b.retries) == 0:
 		for _, sp := range b.spans {
 			s.body.add(sp.p.entries(sp.from, sp.to))
 		}
@@ -101,12 +116,7 @@ func (s *sender) encode(b *bulk) error {
 		}
 	}
 	for _, r := range b.retries {
-		entry := r.p.batch.Entry(r.i)
-		if r.form.reduced || r.form.cuts > 0 {
-			s.scratch = appendForm(s.scratch[:0], r.p.batch, r.i, r.form)
-			entry = s.scratch
-		}
-		if _, err := w.Write(entry); err != nil {
+		if _, err := w.Write(s.entry(r)); err != nil {
 			return err
 		}
 	}
@@ -117,6 +127,15 @@ func (s *sender) encode(b *bulk) error {
 	}
 	s.body.add(s.body.buf.Bytes())
 	return nil
+}
+
+// entry is an item that goes again, in the form that it has now.
+func (s *sender) entry(r retry) []byte {
+	if !r.form.reduced && r.form.cuts == 0 {
+		return r.p.batch.Entry(r.i)
+	}
+	s.scratch = appendForm(s.scratch[:0], r.p.batch, r.i, r.form)
+	return s.scratch
 }
 
 // send posts the bulk and leaves the answer in it.
@@ -146,7 +165,7 @@ func (s *sender) post(ctx context.Context, b *bulk) {
 		// this very one is still alive.
 		"X-Opaque-Id": {s.name + "-" + strconv.Itoa(s.requests)},
 	}
-	if s.gz != nil {
+	if s.level != 0 {
 		h.Set("Content-Encoding", "gzip")
 	}
 	req := esapi.BulkRequest{
