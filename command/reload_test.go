@@ -103,6 +103,7 @@ func (n *node) post(t *testing.T) (int, string) {
 // TestReload changes the configuration of a running agent in all ways that
 // there are. Lines go on, each once.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.line(t)
 	n.successful(t, "1")
@@ -145,6 +146,7 @@ func TestReload(t *testing.T) {
 // TestReloadUnusable: a configuration that can be read and still cannot be used
 // does not end the agent.
 func TestReloadUnusable(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.line(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -176,6 +178,7 @@ func TestReloadUnusable(t *testing.T) {
 // TestReloadWithoutOutput: the output cannot be reached, and the new
 // configuration says where it really is.
 func TestReloadWithoutOutput(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits until the process has given up draining")
 	}
@@ -204,6 +207,7 @@ func TestReloadWithoutOutput(t *testing.T) {
 
 // TestOnlyOne: what one process has, another one is refused, with the reason.
 func TestOnlyOne(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	second := start(t, nil, "agent", "--config", n.config)
 	if code := second.code(); code != Bad {
