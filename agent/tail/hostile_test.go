@@ -393,6 +393,24 @@ func TestStuckBatch(t *testing.T) {
 	group.Wait()
 }
 
+// TestLongLinesLeaveNoMemory: what a line needed is given back when it ends,
+// also when nothing follows it.
+func TestLongLinesLeaveNoMemory(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	w.start()
+	c.now = c.now.Add(1)
+	long := strings.Repeat("z", 40*jsonfile.ChunkSize)
+	c.line(0, long+"end")
+	w.expect(c, 0, long+"end")
+	w.until("given back", func() bool {
+		s := w.agent.f.sources[c.id]
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.joiners[0].Bytes() == 0
+	})
+	w.kill()
+}
+
 // TestBudgetWithoutHold: files that are kept by a descriptor alone fill the
 // disk just as held ones do.
 func TestBudgetWithoutHold(t *testing.T) {

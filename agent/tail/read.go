@@ -341,6 +341,7 @@ func (w *worker) emit(s *source, k int, lines []pipeline.Line) {
 func (w *worker) closeBatches(s *source) {
 	for k := range w.open {
 		w.closeBatch(s, k)
+		s.joiners[k].Trim() // a long line now and then must not cost each of thousands of containers its length for ever
 	}
 	s.scanned()
 }
