@@ -58,15 +58,18 @@ type Agent struct {
 	holdLock *lockfile.Lock
 	started  time.Time
 
+	unsaved chan struct{} // a token when there may be something to write down
+
 	mu          sync.Mutex
 	holdProblem string
 	containers  map[string]*container
 	recalled    bool // what an earlier run held has been taken up
+	attrsCalls  int  // how often a reader has brought new attrs
 }
 
 // New opens the state of an Agent. Run it, then Close it.
 func New(opt Options) (*Agent, error) {
-	a := &Agent{opt: opt, log: opt.Log, started: time.Now(), containers: map[string]*container{}}
+	a := &Agent{opt: opt, log: opt.Log, started: time.Now(), containers: map[string]*container{}, unsaved: make(chan struct{}, 1)}
 	id, err := agentID(opt.StateDir)
 	if err != nil {
 		return nil, err
@@ -137,6 +140,7 @@ func (a *Agent) Run(ctx context.Context) {
 		}
 	})
 	group.Go(func() { a.tail.Run(ctx) })
+	group.Go(func() { a.writeDown(ctx) })
 	for {
 		select {
 		case set := <-sets:

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -19,6 +20,8 @@ type container struct {
 	attrs   map[string]string
 	streams [2]*record.Stream
 	gone    bool
+
+	unwritten bool // container.json does not say what is known
 }
 
 // apply follows a new set of containers.
@@ -46,16 +49,37 @@ func (a *Agent) apply(set []discover.Container) {
 			}
 		}
 	}
-	var targets []tail.Target
+	a.mu.Unlock()
+	// Not under the lock: the readers call attrs while Set waits for them. When
+	// they did, Set has just put older streams in the place of newer ones.
+	for attrs := -1; attrs != a.attrsSeen(); {
+		var targets []tail.Target
+		targets, attrs = a.targets(named)
+		a.tail.Set(targets)
+	}
+	select {
+	case a.unsaved <- struct{}{}:
+	default:
+	}
+}
+
+// targets is what is to be followed, and attrsSeen at that moment.
+func (a *Agent) targets(named map[string]bool) (targets []tail.Target, attrs int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for id, c := range a.containers {
 		c.gone = !named[id]
 		if c.LogPath != "" {
 			targets = append(targets, a.target(c))
 		}
 	}
-	a.mu.Unlock()
-	// Not under the lock: the readers call attrs while Set waits for them.
-	a.tail.Set(targets)
+	return targets, a.attrsCalls
+}
+
+func (a *Agent) attrsSeen() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.attrsCalls
 }
 
 func (a *Agent) target(c *container) tail.Target {
@@ -74,22 +98,55 @@ func (a *Agent) update(now discover.Container) {
 	if c == nil {
 		c = &container{}
 		a.containers[now.ID] = c
-	} else if reflect.DeepEqual(c.Container, now) {
-		return
 	}
 	if now.LogPath == "" {
 		now.LogPath = c.LogPath
 	}
-	c.Container = now
-	a.encode(c)
-	if now.LogPath == "" || now.ViaAPI {
+	if reflect.DeepEqual(c.Container, now) {
 		return
 	}
-	if dir := a.tail.HoldFolder(now.ID); dir != "" {
-		if err := discover.WriteContainer(dir, c.known); err != nil {
-			a.log.Warn("what is known of a container cannot be kept for when it is gone", "container", now.ID, "error", err)
+	c.Container = now
+	a.encode(c)
+	c.unwritten = now.LogPath != "" && !now.ViaAPI
+}
+
+// writeDown keeps what is known of containers for when they have gone. It has a
+// goroutine of its own, because a file that is safe on the disk takes some
+// milliseconds: with thousands of containers, files would be rotated away
+// before anybody came to hold them.
+func (a *Agent) writeDown(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.unsaved:
+		}
+		for _, c := range a.unwritten() {
+			if ctx.Err() != nil {
+				return
+			}
+			dir := a.tail.HoldFolder(c.ID)
+			if dir == "" {
+				continue
+			}
+			if err := discover.WriteContainer(dir, c); err != nil {
+				a.log.Warn("what is known of a container cannot be kept for when it is gone", "container", c.ID, "error", err)
+			}
 		}
 	}
+}
+
+// unwritten is what writeDown has to write.
+func (a *Agent) unwritten() (list []discover.Container) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.containers {
+		if c.unwritten {
+			c.unwritten = false
+			list = append(list, c.known)
+		}
+	}
+	return list
 }
 
 // encode makes the streams of c from what is known.
@@ -141,5 +198,6 @@ func (a *Agent) attrs(id string, text []byte) (streams [2]*record.Stream) {
 	}
 	c.attrs = attrs
 	a.encode(c)
+	a.attrsCalls++
 	return c.streams
 }

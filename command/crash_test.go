@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
@@ -56,9 +57,7 @@ func (l *logger) mayRotate() bool {
 	if err != nil || fi.Size() < l.opt.MaxSize {
 		return true
 	}
-	ino := fi.Sys().(*syscall.Stat_t).Ino
-	links, _ := os.ReadDir(filepath.Join(l.dir, "docker", "mesoscope-hold", l.id))
-	if slices.ContainsFunc(links, func(e os.DirEntry) bool { return strings.Contains(e.Name(), fmt.Sprintf("_%d_", ino)) }) {
+	if l.held(fi) {
 		l.unseen = 0
 		return true
 	}
@@ -67,6 +66,26 @@ func (l *logger) mayRotate() bool {
 	}
 	l.unseen++
 	return true
+}
+
+// held says whether an agent has taken hold of a file of the log.
+func (l *logger) held(fi os.FileInfo) bool {
+	links, _ := os.ReadDir(l.holdFolder())
+	return slices.ContainsFunc(links, func(e os.DirEntry) bool {
+		return strings.Contains(e.Name(), fmt.Sprintf("_%d_", fi.Sys().(*syscall.Stat_t).Ino))
+	})
+}
+
+func (l *logger) holdFolder() string { return filepath.Join(l.dir, "docker", "mesoscope-hold", l.id) }
+
+// remove removes the container, as docker rm does.
+func (l *logger) remove() {
+	if err := l.writer.Close(); err != nil {
+		l.t.Error(err)
+	}
+	if err := os.RemoveAll(jsonfile.Dir(filepath.Join(l.dir, "docker"), l.id)); err != nil {
+		l.t.Error(err)
+	}
 }
 
 // run writes until stop is closed.
@@ -228,14 +247,20 @@ func TestKilledTwentyTimes(t *testing.T) {
 		l.pause = time.Duration(1+i) * time.Millisecond
 		loggers = append(loggers, l)
 	}
-	stop := make(chan struct{})
-	var writing sync.WaitGroup
+	const removed = 3 // of the containers are removed while no agent runs
+	stop, stopSome := make(chan struct{}), make(chan struct{})
+	var writing, writingSome sync.WaitGroup
 	for i, l := range loggers {
 		lr := rand.New(rand.NewPCG(uint64(i), 1))
-		writing.Go(func() { l.run(lr, stop) })
+		if i < removed {
+			writingSome.Go(func() { l.run(lr, stopSome) })
+		} else {
+			writing.Go(func() { l.run(lr, stop) })
+		}
 	}
-	var end sync.Once
-	t.Cleanup(func() { end.Do(func() { close(stop) }) })
+	endSome := sync.OnceFunc(func() { close(stopSome) })
+	end := sync.OnceFunc(func() { close(stop) })
+	t.Cleanup(func() { end(); endSome() })
 
 	for i := range kills {
 		c := start(t, nil, "agent", "--config", config)
@@ -246,11 +271,28 @@ func TestKilledTwentyTimes(t *testing.T) {
 		}
 		// Some live long enough for a checkpoint or two, which come each second.
 		time.Sleep(time.Duration(r.IntN([]int{50, 300, 300, 1500}[i%4])) * time.Millisecond)
+		if i == kills-1 {
+			endSome()
+			writingSome.Wait()
+			for _, l := range loggers[:removed] {
+				fi, err := os.Stat(l.writer.Path())
+				if err != nil {
+					t.Fatal(err)
+				}
+				until(t, "the last lines to be held", 20*time.Second, func() bool {
+					_, err := os.Stat(filepath.Join(l.holdFolder(), "container.json"))
+					return err == nil && l.held(fi)
+				})
+			}
+		}
 		c.kill()
+	}
+	for _, l := range loggers[:removed] {
+		l.remove()
 	}
 	c := start(t, nil, "agent", "--config", config)
 	url := c.wait(followingNow)
-	end.Do(func() { close(stop) })
+	end()
 	writing.Wait()
 	want := int(total.Load())
 	stable := 0
@@ -262,6 +304,12 @@ func TestKilledTwentyTimes(t *testing.T) {
 	until(t, "everything to be settled", 10*time.Second, func() bool {
 		return strings.Contains(ask(t, url+"/metrics"), "\nmesoscope_source_lag_bytes 0\n")
 	})
+	for _, l := range loggers[:removed] {
+		until(t, "a removed container to be forgotten", 10*time.Second, func() bool {
+			_, err := os.Stat(l.holdFolder())
+			return errors.Is(err, os.ErrNotExist)
+		})
+	}
 	c.signal(syscall.SIGTERM)
 	if code := c.code(); code != Done {
 		t.Errorf("exit code %d after SIGTERM", code)

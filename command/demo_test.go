@@ -16,14 +16,14 @@ func startDemo(t *testing.T, args ...string) (c *child, tmp string) {
 	t.Helper()
 	tmp = t.TempDir()
 	none := filepath.Join(t.TempDir(), "no-docker-here")
-	t.Setenv("TMPDIR", tmp)
-	env := []string{"env", "MESOSCOPE_HTTP_LISTEN=127.0.0.1:0", "MESOSCOPE_DOCKER_ROOT=" + none, "MESOSCOPE_DOCKER_SOCKET=unix://" + none + ".sock"}
+	env := []string{"env", "TMPDIR=" + tmp, "MESOSCOPE_HTTP_LISTEN=127.0.0.1:0", "MESOSCOPE_DOCKER_ROOT=" + none, "MESOSCOPE_DOCKER_SOCKET=unix://" + none + ".sock"}
 	return start(t, env, append([]string{"standalone", "--demo"}, args...)...), tmp
 }
 
 // TestDemo runs the demo as a newcomer does, without Docker: every line that
 // its services write is stored, and nothing of it is left behind.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	c, tmp := startDemo(t, "--for", "8s")
 	c.wait(`The page: +(http://127\.0\.0\.1:\d+)`)
 	c.wait(`mesoscope|\S+ logs -f --store http`)
@@ -68,6 +68,7 @@ func TestDemo(t *testing.T) {
 
 // TestDemoEnds: Ctrl-C ends the demo in order and takes everything away.
 func TestDemoEnds(t *testing.T) {
+	t.Parallel()
 	c, tmp := startDemo(t)
 	url := c.wait(`The page: +(http://127\.0\.0\.1:\d+)`)
 	ask(t, url+"/healthz")

@@ -314,13 +314,14 @@ func (r *reloads) each(ctx context.Context, io IO, cfg config.Config, open func(
 		}()
 		work, err := open(once, cfg, log)
 		if err == nil {
-			good = &cfg
+			working := cfg
+			good = &working
 			err = work()
 		} else if good != nil && ctx.Err() == nil {
 			r.bad.Store(true)
 			log.Error("the configuration cannot be used; going on with the last one that worked", "error", err)
 			r.keep(good)
-			err = nil
+			good, err = nil, nil // should that fail too, there is nothing to go on with
 		}
 		end()
 		<-reloaded

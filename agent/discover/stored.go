@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -18,11 +19,15 @@ func WriteContainer(dir string, c Container) error {
 	if err != nil {
 		return fmt.Errorf("encode container %s: %w", c.ID, err)
 	}
+	data = append(data, '\n')
+	if before, err := os.ReadFile(filepath.Join(dir, storedName)); err == nil && bytes.Equal(before, data) {
+		return nil // as after each restart of the agent
+	}
 	tmp, err := os.CreateTemp(dir, storedName+".*") // created with mode 0600
 	if err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Join(dir, storedName), err)
 	}
-	_, err = tmp.Write(append(data, '\n'))
+	_, err = tmp.Write(data)
 	if err == nil {
 		err = tmp.Sync() // or a power cut leaves an empty file under the final name
 	}

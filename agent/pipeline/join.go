@@ -100,6 +100,17 @@ func (j *Joiner) Flush() []Line {
 	return j.out[:1]
 }
 
+// Trim gives back the memory of a line that has ended, or whose rest is only
+// passed over. Lines that Add or Flush has returned must not be used after it.
+func (j *Joiner) Trim() {
+	if !j.open || j.cut {
+		j.text, j.out = nil, [2]Line{}
+	}
+}
+
+// Bytes is the memory that lines take at present.
+func (j *Joiner) Bytes() int { return cap(j.text) }
+
 // Open says where the line begins that is waited for. ok is false if there is
 // none, or if its beginning has been sent already.
 func (j *Joiner) Open() (p Place, ok bool) { return j.place, j.open && !j.cut }

@@ -468,6 +468,7 @@ func (f *Follower) forget(s *source) bool {
 	defer f.mu.Unlock()
 	s.mu.Lock()
 	finished := s.finished
+	s.dropped = finished
 	s.dirty = !finished // the checkpoint has just been told to forget it
 	s.mu.Unlock()
 	if !finished {

@@ -44,6 +44,7 @@ func (h *hold) link(id string, g *generation) {
 	case err == nil, errors.Is(err, os.ErrExist):
 		g.Hold = name
 		g.close()
+		h.works()
 	case errors.Is(err, os.ErrNotExist):
 		// It has no name left: only the descriptor keeps it.
 	default:
@@ -56,6 +57,13 @@ func (h *hold) fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.problem = holdReason(h.dir, err)
+}
+
+// works notes that links can be made, maybe again.
+func (h *hold) works() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.problem = ""
 }
 
 func holdReason(dir string, err error) string {

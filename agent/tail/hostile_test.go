@@ -393,6 +393,24 @@ func TestStuckBatch(t *testing.T) {
 	group.Wait()
 }
 
+// TestLongLinesLeaveNoMemory: what a line needed is given back when it ends,
+// also when nothing follows it.
+func TestLongLinesLeaveNoMemory(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	w.start()
+	c.now = c.now.Add(1)
+	long := strings.Repeat("z", 40*jsonfile.ChunkSize)
+	c.line(0, long+"end")
+	w.expect(c, 0, long+"end")
+	w.until("given back", func() bool {
+		s := w.agent.f.sources[c.id]
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.joiners[0].Bytes() == 0
+	})
+	w.kill()
+}
+
 // TestBudgetWithoutHold: files that are kept by a descriptor alone fill the
 // disk just as held ones do.
 func TestBudgetWithoutHold(t *testing.T) {
@@ -434,4 +452,149 @@ func descriptorBytes(f *Follower) (n int64) {
 		s.mu.Unlock()
 	}
 	return n
+}
+
+// TestUnlinkedLate: the agent was killed after the checkpoint knew that a file
+// is done, and before it was unlinked.
+func TestUnlinkedLate(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	w.start()
+	c.line(0, "one")
+	w.expect(c, 0, "one")
+	w.until("settled", func() bool { return w.source(c).LagBytes == 0 })
+	if err := w.agent.f.writeCheckpointNow(); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	left := filepath.Join(w.hold, c.id, "left")
+	if err := os.WriteFile(left, []byte("done"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ino, _ := live(left)
+	done := generation{Ino: ino, Head: 1, Done: true}
+	done.Hold = done.holdName()
+	if err := os.Rename(left, filepath.Join(w.hold, c.id, done.Hold)); err != nil {
+		t.Fatal(err)
+	}
+	ck, _, err := openCheckpoint(w.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := ck.last[c.id]
+	st.Generations = append([]generation{done}, st.Generations...)
+	if err := ck.save([]state{st}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ck.close(); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.until("unlinked", func() bool { return len(glob(filepath.Join(w.hold, c.id, done.Hold))) == 0 })
+	w.kill()
+}
+
+// TestHoldOnOtherMount: no link can be made. That is said, and files are kept
+// open instead.
+func TestHoldOnOtherMount(t *testing.T) {
+	w, c := one(t, jsonfile.Options{MaxSize: 3000, MaxFile: 1})
+	dir, err := os.MkdirTemp("/dev/shm", "mesoscope-")
+	if err != nil {
+		t.Skip("no second file system at hand: ", err)
+	}
+	defer os.RemoveAll(dir)
+	if os.Link(c.writer.Path(), filepath.Join(dir, "x")) == nil {
+		t.Skip("the temporary folder lies on /dev/shm too")
+	}
+	w.hold = dir
+	w.start()
+	c.write(200, true)
+	w.check([]*container{c})
+	if p := w.agent.f.HoldProblem(); !strings.Contains(p, "the log files lie on another mount") {
+		t.Errorf("problem %q", p)
+	}
+	w.kill()
+}
+
+// TestNotRegular: a symbolic link in the place of a log is not followed, and
+// not passed over in silence.
+func TestNotRegular(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	c.writer.Close()
+	if err := os.Remove(c.writer.Path()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", c.writer.Path()); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.until("said", func() bool {
+		s := w.source(c)
+		return s.State == StateFailing && strings.HasSuffix(s.Problem, "is not a regular file, and is not followed")
+	})
+	w.kill()
+}
+
+// TestFutureClock: the clock was put back while a container wrote a line that
+// it never ended. Its last words do not wait for that time to come again.
+func TestFutureClock(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	if err := c.writer.WritePartial("stdout", []byte("last words"), c.now, false); err != nil {
+		t.Fatal(err)
+	}
+	ahead := time.Now().Add(time.Hour)
+	if err := os.Chtimes(c.writer.Path(), ahead, ahead); err != nil {
+		t.Fatal(err)
+	}
+	target := w.targets[c.id]
+	target.Running = false
+	w.targets[c.id] = target
+	w.start()
+	w.expect(c, 0, "last words")
+	w.kill()
+}
+
+// TestCheckpointOnFullDisk: what could not be written is not taken for durable,
+// and once there is room again the file says all of it.
+func TestCheckpointOnFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	c, _, err := openCheckpoint(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(id string, off int64) state {
+		return state{ID: id, Settled: [2]Position{{1, off, 0, 0}, {1, off, 0, 0}}}
+	}
+	if err := c.save([]state{at("a", 1), at("b", 1)}); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	good, path := c.file, c.path
+	c.file, c.path = full, filepath.Join(dir, "no such folder", "checkpoint")
+	for off := range int64(3) {
+		if err := c.save([]state{at("a", 2+off)}); err == nil {
+			t.Fatal("no error on a full disk")
+		}
+	}
+	c.path = path
+	if err := c.save([]state{at("b", 9)}); err != nil {
+		t.Fatal(err)
+	}
+	good.Close()
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+	c, damaged, err := openCheckpoint(dir)
+	if err != nil || damaged != 0 {
+		t.Fatal(damaged, err)
+	}
+	defer c.close()
+	if b := c.last["b"].Settled[0].Offset; b != 9 {
+		t.Errorf("b at %d", b)
+	}
+	if a := c.last["a"].Settled[0].Offset; a != 1 && a != 4 {
+		t.Errorf("a at %d", a)
+	}
 }

@@ -5,6 +5,7 @@ package tail
 
 // keep works off the sources whose folder may have changed.
 func (f *Follower) keep() {
+	said := ""
 	for {
 		t := f.looks.pop()
 		if t == nil {
@@ -15,6 +16,11 @@ func (f *Follower) keep() {
 		changed, err := f.look(s)
 		s.mu.Unlock()
 		f.looks.done(t, err == errRestless)
+		if problem := f.hold.Problem(); problem != said {
+			if said = problem; problem != "" {
+				f.log.Warn(problem)
+			}
+		}
 		if changed {
 			f.reads.push(&s.reading)
 		}
@@ -24,6 +30,9 @@ func (f *Follower) keep() {
 // look brings what is known of s up to date, and says whether the readers may
 // have something to do.
 func (f *Follower) look(s *source) (changed bool, err error) {
+	if s.dropped {
+		return false, nil // a link made now would never be removed
+	}
 	// Until this look is over, a write has to cause another one: it may be the
 	// first entry of a file that this look still finds empty.
 	s.live.Store(false)

@@ -55,8 +55,8 @@ func (w *worker) step(s *source) (verdict, error) {
 	if !s.flying() && (s.gen == nil || s.off >= s.gen.size) {
 		s.caughtUp = s.lastLook
 	}
-	if !s.begun {
-		return idle, nil // the keeper will push it
+	if !s.begun || s.dropped {
+		return idle, nil // the keeper will push it, or nobody asks for it any more
 	}
 	if s.gen == nil {
 		w.enterFirst(s)
@@ -115,7 +115,8 @@ func (w *worker) flush(s *source) {
 		if _, open := s.joiners[k].Open(); !open {
 			continue
 		}
-		if fi, err := os.Stat(s.target.Path); err == nil && time.Since(fi.ModTime()) < quiet {
+		// A time in the future is that of a clock which was put back since.
+		if fi, err := os.Stat(s.target.Path); err == nil && time.Since(fi.ModTime()).Abs() < quiet {
 			s.dangling = true
 			w.f.dangling.Store(true)
 			return
@@ -344,6 +345,7 @@ func (w *worker) emit(s *source, k int, lines []pipeline.Line) {
 func (w *worker) closeBatches(s *source) {
 	for k := range w.open {
 		w.closeBatch(s, k)
+		s.joiners[k].Trim() // a long line now and then must not cost each of thousands of containers its length for ever
 	}
 	s.scanned()
 }

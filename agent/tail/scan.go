@@ -36,8 +36,14 @@ func listLogs(path string) ([]logFile, error) {
 			continue
 		}
 		fi, err := e.Info()
-		if err != nil || !fi.Mode().IsRegular() {
+		if err != nil {
 			continue // gone since, which the second look notices
+		}
+		if !fi.Mode().IsRegular() {
+			if age == 0 && !gz {
+				return nil, fmt.Errorf("%s is not a regular file, and is not followed", path)
+			}
+			continue
 		}
 		files = append(files, logFile{path: filepath.Join(dir, e.Name()), age: age, gz: gz, ino: inode(fi), size: fi.Size(), modified: fi.ModTime().UnixNano()})
 	}

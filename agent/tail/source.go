@@ -55,6 +55,7 @@ type source struct {
 	durable  Position // the checkpoint knows that all before it is settled
 	dirty    bool     // differs from the checkpoint
 	finished bool     // gone, and read to its end
+	dropped  bool     // finished, and the checkpoint knows it: whatever still comes in is too late
 	parked   bool     // waits for the checkpoint or for a batch to settle
 	dangling bool     // waits for proof that a line without a newline is whole
 
@@ -85,6 +86,7 @@ func newSource(t Target, st state, known bool) *source {
 		g := st.Generations[i]
 		s.gens = append(s.gens, &g)
 		s.next = max(s.next, g.N+1)
+		s.dirty = s.dirty || g.Done && g.Hold != "" // killed before it was unlinked
 	}
 	s.resume, s.durable = st.Settled, lower(st.Settled)
 	s.horizon = st.Horizon
