@@ -66,7 +66,9 @@ func (a *Agent) update(now discover.Container) {
 	} else if reflect.DeepEqual(c.Container, now) {
 		return
 	}
-	if now.LogPath == "" {
+	// What was known before its driver was is not followed any longer if that
+	// one cannot be read, or the container would be said to be all right.
+	if now.LogPath == "" && now.Problem == "" {
 		now.LogPath = c.LogPath
 	}
 	c.Container = now

@@ -96,6 +96,13 @@ func logsOf(t testing.TB, store string, args ...string) []document {
 	return docs
 }
 
+// stored is how many lines a store has of the container; 0 while it does not
+// answer, as a server that has just started.
+func (w *writer) stored(store string) int {
+	_, out, _ := mesoscope(w.t, "logs", "--store", store, "--output", "json", "-n", "all", "--since", "1h", "--container", w.id)
+	return strings.Count(out, "\n")
+}
+
 // compare holds what a store has of a container against what was written: the
 // same lines, each once, in order by generation and sequence as well as by
 // time, without a gap in the sequence, each with the right metadata. It says

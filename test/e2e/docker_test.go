@@ -95,7 +95,10 @@ type writer struct {
 // newWriter is a container that is not yet started.
 func newWriter(t testing.TB, name string, set func(*writer)) *writer {
 	w := &writer{t: t, name: fmt.Sprintf("e2e-%d-%s", os.Getpid(), name), kinds: lines.Kinds, streams: []string{"stdout", "stderr"}, driver: "json-file"}
-	w.record = t.TempDir()
+	var err error
+	if w.record, err = os.MkdirTemp(scratch, "record-"); err != nil {
+		t.Fatal(err)
+	}
 	if set != nil {
 		set(w)
 	}

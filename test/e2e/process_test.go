@@ -22,8 +22,10 @@ import (
 	"mesoscope/agent/status"
 )
 
-// binary is the program under test, built once.
-var binary string
+var (
+	binary  string // the program under test, built once
+	scratch string // a folder that other users can pass
+)
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
@@ -38,7 +40,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	binary = filepath.Join(dir, "mesoscope")
+	scratch, binary = dir, filepath.Join(dir, "mesoscope")
 	if err := build(binary); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

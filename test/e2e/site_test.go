@@ -72,7 +72,7 @@ func (s *site) compare(t *testing.T, writers ...*writer) {
 		w.finish()
 		want := len(w.expected("stdout")) + len(w.expected("stderr"))
 		for name, store := range s.stores() {
-			for end := time.Now().Add(30 * time.Second); len(logsOf(t, store, "--container", w.id)) < want && time.Now().Before(end); {
+			for end := time.Now().Add(30 * time.Second); w.stored(store) < want && time.Now().Before(end); {
 				time.Sleep(200 * time.Millisecond)
 			}
 			lines += w.compare(store, name, node)
