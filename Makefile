@@ -22,7 +22,8 @@ test: ## vet and all tests that need no network, no Docker and no root
 e2e: ## tests against real Docker, Elasticsearch and Chromium; root; see .ci/run for what they need
 	$(GO) test -tags e2e -p 1 -count 1 -timeout 40m ./...
 
-bench: ## lines per second, CPU per line, allocations
+bench: ## the agent end to end (lines per CPU second, idle, latency), then micro benchmarks; BENCH=-h lists its flags
+	$(GO) run ./test/bench $(BENCH)
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 60m ./...
 
 lint: ## vet (all platforms) and staticcheck

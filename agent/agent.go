@@ -61,6 +61,7 @@ type Agent struct {
 	mu          sync.Mutex
 	holdProblem string
 	containers  map[string]*container
+	recalled    bool // what an earlier run held has been taken up
 }
 
 // New opens the state of an Agent. Run it, then Close it.
@@ -77,7 +78,7 @@ func New(opt Options) (*Agent, error) {
 	hold := a.openHold()
 	a.tail, err = tail.New(tail.Config{
 		StateDir: opt.StateDir, HoldDir: hold, HoldBudget: int64(opt.Config.Hold.Budget), HoldMinFree: a.minFree,
-		Out: opt.Out, Cursors: opt.Cursors, Attrs: a.attrs, InFlight: int64(opt.Config.MemoryLimit) / 4, Log: opt.Log, Registry: opt.Registry,
+		Out: opt.Out, Cursors: opt.Cursors, Attrs: a.attrs, InFlight: inFlight(opt.Config), Log: opt.Log, Registry: opt.Registry,
 	})
 	if err != nil {
 		return nil, err
@@ -86,6 +87,18 @@ func New(opt Options) (*Agent, error) {
 		Docker: opt.Config.Docker, CopyDir: filepath.Join(opt.StateDir, "api"), Settled: a.tail.Settled, Log: opt.Log, Registry: opt.Registry,
 	})
 	return a, err
+}
+
+// inFlight is how many bytes may be on their way to the output: as much as keeps
+// it busy (what it works on, and as much again being filled), and never more
+// than a quarter of memory_limit.
+func inFlight(cfg config.Config) int64 {
+	most := int64(cfg.MemoryLimit) / 4
+	if es := cfg.Output.Elasticsearch; es != nil {
+		bulks := int64(es.Workers) + 1
+		return min(most, bulks*int64(es.BulkMaxBytes)*9/8) // an eighth: bodies are not full to their end
+	}
+	return min(most, 16<<20)
 }
 
 // openHold takes the hold folder, or says why it cannot be used: no other

@@ -23,15 +23,27 @@ type container struct {
 
 // apply follows a new set of containers.
 func (a *Agent) apply(set []discover.Container) {
+	followed := map[string]bool{}
+	for _, s := range a.tail.Sources() {
+		followed[s.ID] = true
+	}
 	a.mu.Lock()
 	named := make(map[string]bool, len(set))
 	for _, c := range set {
 		named[c.ID] = true
 		a.update(c)
 	}
-	for _, id := range a.tail.Held() {
-		if _, known := a.containers[id]; !known {
-			a.recall(id)
+	for id := range a.containers {
+		if !named[id] && !followed[id] {
+			delete(a.containers, id) // gone, and its last line is stored
+		}
+	}
+	if !a.recalled {
+		a.recalled = true
+		for _, id := range a.tail.Held() {
+			if !named[id] {
+				a.recall(id)
+			}
 		}
 	}
 	var targets []tail.Target
@@ -44,7 +56,6 @@ func (a *Agent) apply(set []discover.Container) {
 	a.mu.Unlock()
 	// Not under the lock: the readers call attrs while Set waits for them.
 	a.tail.Set(targets)
-	a.forget(named)
 }
 
 func (a *Agent) target(c *container) tail.Target {
@@ -133,19 +144,4 @@ func (a *Agent) attrs(id string, text []byte) (streams [2]*record.Stream) {
 	c.attrs = attrs
 	a.encode(c)
 	return c.streams
-}
-
-// forget drops what has gone and is finished.
-func (a *Agent) forget(named map[string]bool) {
-	followed := map[string]bool{}
-	for _, s := range a.tail.Sources() {
-		followed[s.ID] = true
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for id := range a.containers {
-		if !named[id] && !followed[id] {
-			delete(a.containers, id)
-		}
-	}
 }

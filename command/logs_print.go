@@ -65,7 +65,18 @@ func (d document) name() string {
 	case d.Container.Name == "":
 		return d.Service.Name
 	}
-	return d.Service.Name + "/" + d.Container.Name
+	return d.Service.Name + "/" + shortName(d.Container.Name)
+}
+
+// shortName keeps of a container's name what tells it from its siblings: Mesos
+// appends 36 digits to "mesos-", which would push the message off the screen.
+// The whole name is in --output json.
+func shortName(name string) string {
+	const enough = 16
+	if utf8.RuneCountInString(name) <= enough+4 {
+		return name
+	}
+	return string([]rune(name)[:enough]) + "…"
 }
 
 func (p *printer) print(lines []search.Line) error {

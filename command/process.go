@@ -136,6 +136,9 @@ func (p *process) run(ctx context.Context, handler http.Handler) error {
 	timer := time.AfterFunc(drainTime, cut)
 	err := <-sunk
 	timer.Stop()
+	if errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("the output did not take all lines within %s; what is missing is read again at the next start", drainTime)
+	}
 	for _, a := range p.agents {
 		err = errors.Join(err, a.Close())
 	}

@@ -136,9 +136,6 @@ func (e *Elasticsearch) Run(ctx context.Context, in <-chan *record.Batch) error 
 				s.send(ctx, b)
 				a.done <- b
 			}
-			// A batch belongs to the reader again once Run has returned; nobody
-			// may still read from the buffers then.
-			s.body.Wait()
 		})
 	}
 	err := a.run(ctx)

@@ -255,13 +255,12 @@ func TestRefusedForAQuarterOfAnHour(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		fake := &fakees.Server{OnItem: failOnce("bad", 1<<30, fakees.ItemFault{Status: 503, Type: "unavailable_shards_exception"})}
 		r := newRig(t, fake, nil)
-		start := time.Now()
 		r.send("bad")
 		time.Sleep(time.Hour) // nothing else succeeds: it stays
 		if r.settledNow() != 0 || len(r.letters()) != 0 {
 			t.Fatal("given up although nothing else was stored")
 		}
-		start = time.Now()
+		start := time.Now()
 		for i := 0; r.settledNow() < i+1 && i < 100; i++ {
 			r.send("good" + string(rune('A'+i%26)) + string(rune('A'+i/26)))
 			time.Sleep(time.Minute)
@@ -451,10 +450,10 @@ func TestSplitKeepsEveryItemOnce(t *testing.T) {
 		b.split(half)
 		var got []string
 		for _, b := range []*bulk{b, half} {
-			w := idWalker{b: b}
 			size := 0
-			for range b.items {
-				got = append(got, string(w.next()))
+			for n := range b.items {
+				r := b.at(n)
+				got = append(got, string(r.p.batch.ID(r.i)))
 			}
 			for _, s := range b.spans {
 				size += len(s.p.entries(s.from, s.to))

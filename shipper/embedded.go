@@ -19,6 +19,13 @@ const (
 	// groupBytes is how much goes into one transaction under load. A commit
 	// waits for the disk, so few large ones are quicker than many small ones.
 	groupBytes = 4 << 20
+	// A commit follows another one after pauseFactor times as long as that took,
+	// within these bounds, or at once with enoughBytes: a commit costs as much
+	// as some fifty lines, however few it has.
+	pauseFactor = 4
+	leastPause  = 10 * time.Millisecond
+	mostPause   = 50 * time.Millisecond
+	enoughBytes = 1 << 20
 	// retainEvery is how often the store is asked to delete what is too old.
 	retainEvery = 10 * time.Second
 
@@ -26,10 +33,10 @@ const (
 	maxBackoff   = 30 * time.Second
 )
 
-// Embedded is the sink that writes to the store in one file. It commits as
-// soon as there is something and takes what came meanwhile into the next
-// transaction: a line is stored at once while it is quiet, and commits grow
-// with the load.
+// Embedded is the sink that writes to the store in one file. It commits at once
+// when nothing was committed lately, and else waits a little for company: a line
+// is stored within milliseconds while it is quiet, and commits grow with the
+// load.
 type Embedded struct {
 	store     *embedded.Store
 	log       *slog.Logger
@@ -102,6 +109,7 @@ func (e *Embedded) Run(ctx context.Context, in <-chan *record.Batch) error {
 		stop()
 		<-retained
 	}()
+	var due time.Time
 	for {
 		var group []*record.Batch
 		select {
@@ -111,28 +119,48 @@ func (e *Embedded) Run(ctx context.Context, in <-chan *record.Batch) error {
 			if !ok {
 				return nil
 			}
-			group = gather(b, in)
+			group = gather(ctx, b, in, due)
 		}
+		begin := time.Now()
 		if err := e.deliver(ctx, group); err != nil {
 			return err
 		}
+		end := time.Now()
+		due = end.Add(min(max(pauseFactor*end.Sub(begin), leastPause), mostPause))
 	}
 }
 
-// gather adds to first what is in the channel already, up to groupBytes.
-func gather(first *record.Batch, in <-chan *record.Batch) []*record.Batch {
+// gather adds to first what comes until due, or until it is enough, and then
+// what is in the channel already, up to groupBytes.
+func gather(ctx context.Context, first *record.Batch, in <-chan *record.Batch, due time.Time) []*record.Batch {
+	timer := time.NewTimer(time.Until(due)) // may lie in the past
+	defer timer.Stop()
 	group := []*record.Batch{first}
+	waits := true
 	for size := len(first.Body); size < groupBytes; {
-		select {
-		case b, ok := <-in:
-			if !ok {
-				return group // Run sees it too
+		var b *record.Batch
+		var ok bool
+		if waits = waits && size < enoughBytes; waits {
+			select {
+			case b, ok = <-in:
+			case <-timer.C:
+				waits = false
+				continue
+			case <-ctx.Done():
+				return group // deliver sees it too
 			}
-			group = append(group, b)
-			size += len(b.Body)
-		default:
-			return group
+		} else {
+			select {
+			case b, ok = <-in:
+			default:
+				return group
+			}
 		}
+		if !ok {
+			return group // Run sees it too
+		}
+		group = append(group, b)
+		size += len(b.Body)
 	}
 	return group
 }

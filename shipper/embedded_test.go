@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -152,4 +154,42 @@ type lineWriter chan string
 func (w lineWriter) Write(p []byte) (int, error) {
 	w <- string(p)
 	return len(p), nil
+}
+
+// A line goes at once when nothing went lately; else it waits for company, but
+// neither longer than due nor once there is enough.
+func TestEmbeddedGathers(t *testing.T) {
+	var settled atomic.Int64
+	f := func(name string, lines int, wait, want time.Duration, batches int) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in := make(chan *record.Batch)
+				ctx, stop := context.WithCancel(t.Context())
+				go func() { // a batch each 3 ms
+					for {
+						select {
+						case <-ctx.Done():
+							return
+						case <-time.After(3 * time.Millisecond):
+						}
+						select {
+						case <-ctx.Done():
+							return
+						case in <- embeddedBatch(0, lines, &settled):
+						}
+					}
+				}()
+				begin := time.Now()
+				group := gather(ctx, embeddedBatch(0, lines, &settled), in, begin.Add(wait))
+				if took := time.Since(begin); took != want || len(group) != batches {
+					t.Errorf("%d batches after %v, want %d after %v", len(group), took, batches, want)
+				}
+				stop()
+				synctest.Wait()
+			})
+		})
+	}
+	f("quiet", 1, -time.Second, 0, 1)
+	f("company", 1, 10*time.Millisecond, 10*time.Millisecond, 4)
+	f("enough", 4000, time.Second, 6*time.Millisecond, 3) // 400 KB each
 }

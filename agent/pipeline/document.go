@@ -50,6 +50,15 @@ func (o *Origin) appendID(dst []byte, nanos, offset int64) []byte {
 		alphabet[f>>8&63], alphabet[f>>2&63], alphabet[f&3<<4])
 }
 
+// mostMembers is more than the keys of a document and its members of limited
+// length take.
+const mostMembers = 512
+
+// Size is at least as many bytes as Append will need for l.
+func (o *Origin) Size(l *Line) int {
+	return len(l.Text) + len(o.file) + len(o.Stream.Dataset) + len(o.Stream.Fields) + mostMembers
+}
+
 // Append writes the document of l behind its action line into b, whose Stream
 // must be o's. created is when the line was read, in RFC 3339.
 func (o *Origin) Append(b *record.Batch, l *Line, created []byte) {

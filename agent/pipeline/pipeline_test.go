@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -333,6 +334,20 @@ func TestNoAllocationPerLine(t *testing.T) {
 		lineOf(&p, &j, o, b, line, created)
 	}); n != 0 {
 		t.Errorf("%v allocations a line, want 0", n)
+	}
+}
+
+// Whoever makes room for a document relies on its size.
+func TestSizeIsEnough(t *testing.T) {
+	o := NewOrigin(&record.Stream{Dataset: "mesos.container", Fields: []byte(`"stream":"stdout"`)}, "abc", "/p", "g")
+	l := Line{
+		Place: Place{math.MaxInt64, math.MaxInt64, math.MaxInt64}, Text: []byte("level=error"), Nanos: math.MaxInt64,
+		Time: []byte("2026-11-23T11:40:48.123456789Z"), Cut: true,
+	}
+	var b record.Batch
+	o.Append(&b, &l, []byte("2026-11-23T11:40:48.123456789+00:00"))
+	if len(b.Body) > o.Size(&l) {
+		t.Errorf("%d bytes, Size says %d", len(b.Body), o.Size(&l))
 	}
 }
 

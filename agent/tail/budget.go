@@ -89,8 +89,8 @@ func (f *Follower) costs(s *source) *holder {
 	defer s.mu.Unlock()
 	h := &holder{source: s}
 	for _, g := range s.gens {
-		if g.Hold == "" || g.Lost {
-			continue
+		if g.Hold == "" || g.Lost || g.at != "" {
+			continue // a file with a place in the folder has another name
 		}
 		fi, err := os.Stat(filepath.Join(f.hold.folder(s.id), g.Hold))
 		if err != nil {

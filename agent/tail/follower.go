@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -70,13 +71,16 @@ type Follower struct {
 	inflight   atomic.Int64
 	room       chan struct{} // a token when a flight has landed and somebody may wait
 	save       chan struct{} // a token asks for a checkpoint now
-	flights    sync.Pool
+	flights    hangar
 	watch      *watcher
 	checkpoint *checkpoint
 	crowded    atomic.Bool // more sources than files may stay open
+	unwatched  atomic.Bool // some source has a folder that cannot be watched
+	dangling   atomic.Bool // some source waits for a second look
 
 	mu      sync.Mutex
 	sources map[string]*source
+	known   map[string]state // from the checkpoint, of what has no source yet
 }
 
 // New opens the state. It fails if the state is of a newer version, or cannot
@@ -97,7 +101,6 @@ func New(cfg Config) (*Follower, error) {
 	}
 	f.looks.init()
 	f.reads.init()
-	f.flights.New = func() any { return new(flight) }
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
@@ -115,6 +118,7 @@ func New(cfg Config) (*Follower, error) {
 	if damaged > 0 {
 		f.log.Warn("the checkpoint is damaged; logs whose place is not known are read again from what is at hand, with the same ids", "records", damaged)
 	}
+	f.known = maps.Clone(f.checkpoint.last)
 	f.metrics = newMetrics(cfg.Registry, f)
 	f.watch, err = newWatcher()
 	if err != nil {
@@ -127,9 +131,11 @@ func New(cfg Config) (*Follower, error) {
 // checkpoint and those in the hold folder. Set has to name each of them, as
 // Gone if it does not exist any more.
 func (f *Follower) Held() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	seen := map[string]bool{}
 	var ids []string
-	for id := range f.checkpoint.last {
+	for id := range f.known {
 		seen[id] = true
 		ids = append(ids, id)
 	}
@@ -171,10 +177,13 @@ func (f *Follower) Set(targets []Target) {
 		named[t.ID] = true
 		s := f.sources[t.ID]
 		if s == nil {
-			st, known := f.checkpoint.last[t.ID]
+			st, known := f.known[t.ID]
+			delete(f.known, t.ID)
 			s = newSource(t, st, known)
 			f.sources[t.ID] = s
-			s.watched = f.watch.add(filepath.Dir(t.Path), s)
+			if s.watched = f.watch.add(filepath.Dir(t.Path), s); !s.watched {
+				f.unwatched.Store(true)
+			}
 			f.looks.push(&s.looking)
 			continue
 		}
@@ -313,7 +322,7 @@ func (f *Follower) waitForRoom(ctx context.Context) bool {
 
 // flight gives an empty flight for stream k of s.
 func (f *Follower) flight(s *source, k int) *flight {
-	fl := f.flights.Get().(*flight)
+	fl := f.flights.take()
 	fl.source, fl.stream = s, k
 	fl.Reset(s.target.Streams[k], func(*record.Batch) { f.land(fl) })
 	return fl
@@ -326,10 +335,7 @@ func (f *Follower) land(fl *flight) {
 	if s.land(fl) {
 		f.reads.push(&s.reading)
 	}
-	fl.source = nil
-	if cap(fl.Body) <= 2*batchBytes {
-		f.flights.Put(fl)
-	}
+	f.flights.give(fl)
 	if left <= f.limit {
 		select {
 		case f.room <- struct{}{}:
@@ -446,7 +452,8 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 	}
 }
 
-// sweepAll looks at every folder now and then.
+// sweepAll looks at every folder now and then, and each second at those that
+// cannot be watched or wait for a second look.
 func (f *Follower) sweepAll(ctx context.Context) {
 	const unwatched = time.Second
 	tick := time.NewTicker(min(unwatched, f.sweep))
@@ -462,6 +469,9 @@ func (f *Follower) sweepAll(ctx context.Context) {
 		if all {
 			last = time.Now()
 		}
+		if !all && !f.unwatched.Load() && !f.dangling.Swap(false) {
+			continue // thousands of silent sources cost nothing
+		}
 		f.mu.Lock()
 		for _, s := range f.sources {
 			if (all || !s.watched) && s.changed() {
@@ -474,19 +484,25 @@ func (f *Follower) sweepAll(ctx context.Context) {
 	}
 }
 
-// changed says whether the live file is another one or has another size than
-// at the last sweep, or the source waits for something that a look may cure.
+// changed says whether the live file is another one than the one that is read,
+// or there is more in it than was read, or the source waits for something that
+// a look may cure.
 func (s *source) changed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.problem != "" || !s.begun {
+		return true
+	}
 	var size int64
 	var ino uint64
 	if fi, err := os.Stat(s.target.Path); err == nil {
 		size, ino = fi.Size(), inode(fi)
 	}
-	differs := size != s.seenSize || ino != s.seenIno || s.problem != "" || s.gen != nil && s.gen.at == "" && !s.gen.ended
-	s.seenSize, s.seenIno = size, ino
-	return differs
+	if n := len(s.gens); n > 0 && s.gens[n-1].at == s.target.Path {
+		g := s.gens[n-1]
+		return g.Ino != ino || s.gen != g || s.off != size
+	}
+	return size > 0 || s.gen != nil && s.gen.at == "" && !s.gen.ended
 }
 
 // waits says whether a second look after some time is needed.

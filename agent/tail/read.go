@@ -107,6 +107,7 @@ func (w *worker) flush(s *source) {
 		}
 		if fi, err := os.Stat(s.target.Path); err == nil && time.Since(fi.ModTime()) < quiet {
 			s.dangling = true
+			w.f.dangling.Store(true)
 			return
 		}
 		w.emit(s, k, s.joiners[k].Flush())
@@ -314,7 +315,9 @@ func (w *worker) emit(s *source, k int, lines []pipeline.Line) {
 			fl = w.f.flight(s, k)
 			w.open[k] = fl
 		}
-		s.origin(k, lines[i].Generation).Append(&fl.Batch, &lines[i], w.created)
+		o := s.origin(k, lines[i].Generation)
+		w.f.flights.room(fl, o.Size(&lines[i]))
+		o.Append(&fl.Batch, &lines[i], w.created)
 		w.lines[k]++
 	}
 }

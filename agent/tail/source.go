@@ -71,8 +71,6 @@ type source struct {
 	caughtUp time.Time
 	lastLook time.Time
 	watched  bool
-	seenSize int64 // of the live file at the last sweep
-	seenIno  uint64
 }
 
 func newSource(t Target, st state, known bool) *source {

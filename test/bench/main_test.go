@@ -79,7 +79,7 @@ func fakeAgent(ctx context.Context, command, config, fault string) error {
 		}
 	}
 	p := poster{ctx: context.WithoutCancel(ctx), url: bulkURL(c.Output.Elasticsearch.Hosts[0])}
-	l := loop{fields: metadata("x"), post: p.post}
+	l := loop{fields: metadata("x", 740), post: p.post}
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	seen := 0
@@ -222,7 +222,7 @@ func TestIdleAndLatency(t *testing.T) {
 
 func TestReference(t *testing.T) {
 	var posted []byte
-	l := loop{fields: metadata("id"), post: func(b []byte) error { posted = append(posted, b...); return nil }}
+	l := loop{fields: metadata("id", 740), post: func(b []byte) error { posted = append(posted, b...); return nil }}
 	if len(l.fields) != 740 {
 		t.Errorf("%d bytes of metadata", len(l.fields))
 	}
@@ -233,9 +233,13 @@ func TestReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "{\"create\":{\"_id\":\"reference1000000000000001\"}}\n" +
-		`{"@timestamp":"2026-11-01T00:00:00.1Z","message":"say \"stream\":\"x\"","stream":"stderr",` + string(metadata("id")) + "}\n"
+		`{"@timestamp":"2026-11-01T00:00:00.1Z","message":"say \"stream\":\"x\"","stream":"stderr",` + string(metadata("id", 740)) + "}\n"
 	if string(posted) != want {
 		t.Errorf("%s\nwant\n%s", posted, want)
+	}
+	entry := len(`{"log":"say \"stream\":\"x\"\n","stream":"stderr","time":"2026-11-01T00:00:00.1Z"}` + "\n")
+	if n := referenceFields(float64(len(posted)), float64(entry)); n != 740 {
+		t.Errorf("a body of %d bytes needs %d bytes of metadata, want 740", len(posted), n)
 	}
 	if err := l.entry([]byte(`{"stream":"stdout"}`)); err == nil {
 		t.Error("an entry without a log was taken")

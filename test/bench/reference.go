@@ -22,14 +22,16 @@ const (
 )
 
 // reference reads all json-file logs of a Docker root once, cuts entries in the
-// one shape that the corpus has, copies message, time and 740 bytes of metadata
-// into bulk bodies and posts them. It has no ids from content, joins no pieces,
+// one shape that the corpus has, copies message, time and so many bytes of
+// metadata into bulk bodies that they are as large as the agent's, and posts
+// them. It has no ids from content, joins no pieces,
 // keeps no state and looks at no answer but its status: what remains is the
 // least that the work can cost in plain Go. It understands the agent's
 // configuration as far as the benchmark writes it.
 func reference(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("reference", flag.ContinueOnError)
 	path := fs.String("config", "", "configuration file")
+	fields := fs.Int("fields", 740, "bytes of metadata of each document")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -50,7 +52,7 @@ func reference(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	l := loop{post: p.post}
+	l := loop{post: p.post, size: *fields}
 	for _, log := range logs {
 		if err := l.file(log); err != nil {
 			return fmt.Errorf("%s: %w", log, err)
@@ -67,6 +69,7 @@ type loop struct {
 	buf    []byte
 	body   []byte
 	fields []byte
+	size   int // of fields
 	n      uint64
 	post   func(body []byte) error
 }
@@ -81,7 +84,7 @@ func (l *loop) file(path string) error {
 	if l.buf == nil {
 		l.buf = make([]byte, referenceRead)
 	}
-	l.fields = metadata(filepath.Base(filepath.Dir(path)))
+	l.fields = metadata(filepath.Base(filepath.Dir(path)), l.size)
 	rest := 0
 	for {
 		n, err := f.Read(l.buf[rest:])
@@ -149,11 +152,16 @@ func (l *loop) flush() error {
 	return err
 }
 
-// metadata is 740 bytes of JSON members.
-func metadata(id string) []byte {
+// metadata is so many bytes of JSON members, or a few more if that is too little.
+func metadata(id string, size int) []byte {
 	b := fmt.Appendf(nil, `"container":{"id":%q,"runtime":"docker"},"service":{"name":"/prod/shop/service"},"host":{"name":"bench"},"labels":{"pad":"`, id)
-	return append(b, strings.Repeat("x", 740-len(b)-len(`"}`))+`"}`...)
+	return append(b, strings.Repeat("x", max(0, size-len(b)-len(`"}`)))+`"}`...)
 }
+
+// referenceFields is how much metadata makes the reference's bodies as large as
+// bodies of so many bytes a line, for a log with so many bytes an entry: besides
+// it, a document with its action is 56 bytes larger than its entry.
+func referenceFields(body, entry float64) int { return int(body - entry - 56 + 0.5) }
 
 type poster struct {
 	ctx  context.Context

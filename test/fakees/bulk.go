@@ -205,6 +205,9 @@ func (s *Server) store(out *bytes.Buffer, index, id string, doc []byte, requireS
 		f = s.OnItem(index, id, doc)
 		s.mu.Lock()
 	}
+	if f.Status == 400 && s.stored(index, id) {
+		f = ItemFault{} // what a mapping took once it takes again: the real answer is 409
+	}
 	switch {
 	case f.Noop:
 		item(out, "", id, 200, `"result":"noop"`)
@@ -248,6 +251,16 @@ func (s *Server) store(out *bytes.Buffer, index, id string, doc []byte, requireS
 	s.arrival++
 	item(out, b.name, id, 201, `"result":"created"`)
 	return false
+}
+
+// stored says whether the write index holds the id. s.mu is held.
+func (s *Server) stored(index, id string) bool {
+	st := s.streams[index]
+	if st == nil {
+		return false
+	}
+	_, there := st.backing[len(st.backing)-1].ids[id]
+	return there
 }
 
 func item(out *bytes.Buffer, index, id string, status int, more string) {

@@ -125,7 +125,7 @@ func (p *parser) term() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if t.quoted || len(p.tokens) == 0 || strings.Index(":<=>=", p.tokens[0].text) < 0 || p.tokens[0].quoted {
+	if t.quoted || len(p.tokens) == 0 || !strings.Contains(":<=>=", p.tokens[0].text) || p.tokens[0].quoted {
 		ok := p.is("message", t)
 		for len(p.tokens) > 0 && !p.tokens[0].quoted && !strings.Contains(" and or not ) ", " "+p.tokens[0].text+" ") {
 			ok = p.is("message", p.tokens[0]) || ok

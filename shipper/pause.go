@@ -1,0 +1,90 @@
+package shipper
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// pauseLane stops a destination, or, if it is stopped, asks later.
+func (a *assembler) pauseLane(l *lane, reason, typ, text string, now time.Time) {
+	message := strings.TrimSuffix(typ+": "+text, ": ")
+	if l.pause.reason != reason {
+		since := l.pause.since
+		if l.paused() {
+			a.metrics.paused.WithLabelValues(l.pause.reason).Dec()
+		} else {
+			since = now
+		}
+		a.metrics.paused.WithLabelValues(reason).Inc()
+		l.pause = pause{reason: reason, since: since}
+	}
+	l.pause.message = message
+	if !l.pause.until.After(now) { // once for each question, not for each item
+		l.pause.asked++
+		l.pause.until = now.Add(max(pauseBackoff.After(l.pause.asked), time.Millisecond))
+	}
+	a.problems.note(slog.LevelError, 1, pauseText[reason], message, "index", l.index)
+}
+
+var pauseText = map[string]string{
+	"disk":    "output paused, disk: Elasticsearch takes nothing because its disk is full; it goes on by itself when there is room. Lines wait in their files",
+	"blocked": "output paused: the index is blocked (read-only or closed by an administrator). Lines wait in their files",
+	"denied":  "output paused: Elasticsearch does not let us write. Check username and password_file or api_key_file, and the privileges create_doc and auto_configure. Lines wait in their files",
+	"missing": "output paused: the data stream does not exist and may not be made. Run `mesoscope setup`, or allow action.auto_create_index. Lines wait in their files",
+	"refused": "output paused: the server refuses everything, or is not Elasticsearch. Check output.elasticsearch.hosts. Lines wait in their files",
+}
+
+func (a *assembler) resume(l *lane, now time.Time) {
+	if !l.paused() {
+		return
+	}
+	a.log.Info("output goes on", "index", l.index, "was", l.pause.reason, "after", now.Sub(l.pause.since).Round(time.Millisecond))
+	a.metrics.paused.WithLabelValues(l.pause.reason).Dec()
+	l.pause = pause{}
+}
+
+// A deadRow is an item that waits to be written to the dead-letter file.
+type deadRow struct {
+	r      retry
+	letter DeadLetter
+}
+
+// giveUp makes a dead letter of an item; it is final when it is on the disk.
+func (a *assembler) giveUp(l *lane, r retry, o oddItem, now time.Time) {
+	a.refusedNote(l, o, "lines cannot be stored and go into the dead-letter file", slog.LevelError)
+	if len(a.graves) == 0 {
+		a.graveDue = now
+	}
+	a.graves = append(a.graves, deadRow{r, DeadLetter{
+		Time: now.UTC(), Index: l.index, ID: string(r.p.batch.ID(r.i)),
+		Status: o.status, Type: o.typ, Reason: cutString(o.reason, 10_000), Document: deadDocument(r.p.batch, r.i),
+	}})
+}
+
+// bury writes dead letters, all that there are with one fsync. If that fails
+// they stay in memory, unsettled, and it is tried again.
+func (a *assembler) bury(now time.Time) {
+	if len(a.graves) == 0 || a.graveDue.After(now) {
+		return
+	}
+	err := errNoDeadLetters
+	if a.dead != nil {
+		letters := make([]DeadLetter, len(a.graves))
+		for i, g := range a.graves {
+			letters[i] = g.letter
+		}
+		err = a.dead.Append(letters)
+	}
+	if err != nil {
+		a.graveDue = now.Add(10 * time.Second)
+		a.problems.note(slog.LevelError, len(a.graves), "dead letters cannot be written; their lines are kept and it is tried again, in the end this stops the output", err.Error())
+		return
+	}
+	for _, g := range a.graves {
+		a.metrics.deadLettered.WithLabelValues(reasonLabel(g.letter.Type)).Inc()
+		a.unpin(g.r.p)
+		a.final(g.r.p, 1)
+	}
+	a.graves = a.graves[:0]
+}

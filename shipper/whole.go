@@ -1,0 +1,181 @@
+package shipper
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// whole handles a request that failed as a whole, or has no known outcome.
+func (a *assembler) whole(b *bulk, now time.Time) {
+	ans := &b.answer
+	what := fmt.Sprintf("HTTP %d %s: %s", ans.status, ans.typ, ans.reason)
+	label := "refused"
+	switch {
+	case ans.err != nil:
+		label = "unanswered"
+		a.noAnswer(b, now)
+	case ans.typ == "cluster_block_exception":
+		a.hold(b, now, blockReason(ans.reason), ans.typ, ans.reason)
+	case ans.status == http.StatusTooManyRequests, ans.status >= 500:
+		label = "overload"
+		a.pace.busy(now, b.sent)
+		a.later(b, now, "Elasticsearch refuses whole bulks; they are sent again", what)
+	case ans.status == http.StatusRequestEntityTooLarge:
+		label = "too_large"
+		a.tooLarge(b, now)
+	case ans.status == http.StatusBadRequest && ans.typ != "":
+		a.badRequest(b, now)
+	case ans.status == http.StatusUnauthorized, ans.status == http.StatusForbidden:
+		label = "denied"
+		a.readCredentials()
+		a.hold(b, now, "denied", what, "")
+	case ans.status == http.StatusNotFound:
+		a.hold(b, now, "missing", what, "")
+	default:
+		a.hold(b, now, "refused", what, "")
+	}
+	a.metrics.bulks.WithLabelValues(label).Inc()
+}
+
+// readCredentials reads the files again before the next question: somebody may
+// have put a right key there.
+func (a *assembler) readCredentials() {
+	if err := a.reopen(); err != nil {
+		a.problems.note(slog.LevelError, 1, "credentials cannot be read again; the old ones stay", err.Error())
+	}
+}
+
+// noAnswer: what the request did is unknown. The same ids go again, and those
+// that had arrived come back as 409.
+func (a *assembler) noAnswer(b *bulk, now time.Time) {
+	ans := &b.answer
+	if strings.Contains(ans.err.Error(), "not Elasticsearch") { // the client library's own check
+		a.hold(b, now, "refused", ans.err.Error(), "")
+		return
+	}
+	if b.items > 1 && errors.Is(ans.err, errAnswerTooLarge) {
+		a.halve(b, now)
+		return
+	}
+	a.later(b, now, "no answer from Elasticsearch; the same lines are sent again", ans.err.Error())
+}
+
+// later puts a bulk back and waits: for all, since it is the cluster that does
+// not answer.
+func (a *assembler) later(b *bulk, now time.Time, message, example string) {
+	// A bulk that alone fails again and again while others succeed is too much
+	// for something on the way (a proxy's limit, the time-out), or one document
+	// in it is.
+	if a.lastGood.After(b.firstSent) {
+		if b.items > 1 && b.attempts%3 == 0 {
+			a.halve(b, now)
+			return
+		}
+		if b.items == 1 && now.Sub(b.firstSent) >= refusedFor {
+			l, r := b.lane, a.single(b)
+			o := oddItem{status: b.answer.status, typ: "unanswered", reason: "for " + refusedFor.String() + ", while others were stored: " + example}
+			a.freeBulk(b)
+			a.giveUp(l, r, o, now)
+			return
+		}
+	}
+	a.pace.failures++
+	wait := max(wholeBackoff.After(a.pace.failures), b.answer.retryAfter)
+	a.pace.down(now, wait)
+	if a.down.IsZero() {
+		a.down = now
+	}
+	a.problems.note(slog.LevelWarn, 1, message, example, "hosts", a.hostNames(), "next_attempt_in", wait.Round(time.Millisecond))
+	a.metrics.retried.WithLabelValues(map[bool]string{true: "unanswered", false: "overload"}[b.answer.err != nil]).Add(float64(b.items))
+	a.requeue(b, now)
+}
+
+// up notes that the cluster answers.
+func (a *assembler) up(now time.Time) {
+	a.lastGood = now
+	a.pace.failures = 0
+	if !a.down.IsZero() {
+		a.log.Info("Elasticsearch answers again", "after", now.Sub(a.down).Round(time.Millisecond))
+		a.down = time.Time{}
+	}
+}
+
+func (a *assembler) requeue(b *bulk, due time.Time) {
+	b.due, b.probe = due, false
+	b.lane.queue = append([]*bulk{b}, b.lane.queue...)
+}
+
+// hold pauses the bulk's lane and keeps the bulk for after the pause.
+func (a *assembler) hold(b *bulk, now time.Time, reason, typ, text string) {
+	a.pauseLane(b.lane, reason, typ, text, now)
+	a.requeue(b, now)
+}
+
+func (a *assembler) halve(b *bulk, now time.Time) {
+	half := a.newBulk(b.lane)
+	b.split(half)
+	a.requeue(half, now)
+	a.requeue(b, now)
+}
+
+func (a *assembler) tooLarge(b *bulk, now time.Time) {
+	if b.items > 1 {
+		if half := max(b.bytes/2, 64<<10); half < a.bulkMax {
+			a.bulkMax = half
+			a.problems.note(slog.LevelWarn, 1, "Elasticsearch finds bulks too large; they are made smaller (http.max_content_length, or a proxy's limit; see output.elasticsearch.bulk_max_bytes)", fmt.Sprintf("%d bytes", b.bytes), "bulk_max_bytes", half)
+		}
+		a.halve(b, now)
+		return
+	}
+	l, r := b.lane, a.single(b)
+	o := oddItem{status: b.answer.status, typ: "too_large", reason: fmt.Sprintf("a document of %d bytes is too large for the server", b.bytes)}
+	a.freeBulk(b)
+	if r.form.cuts++; r.form.cuts > 24 { // not even the empty message fits
+		r.form.cuts = 0
+		a.giveUp(l, r, o, now)
+		return
+	}
+	a.refusedNote(l, o, "a line is too large for Elasticsearch; its message is cut", slog.LevelWarn)
+	r.due = now
+	l.pushRetry(r)
+}
+
+// badRequest: one document spoils the request of all (an _id that is too
+// long). The bulk is halved until that one is alone.
+func (a *assembler) badRequest(b *bulk, now time.Time) {
+	l, ans := b.lane, &b.answer
+	if b.items > 1 {
+		a.halve(b, now)
+		return
+	}
+	o := oddItem{status: ans.status, typ: ans.typ, reason: ans.reason}
+	if l.stored.IsZero() {
+		// Nothing was ever stored here: more likely all are refused than this one.
+		a.hold(b, now, "refused", ans.typ, ans.reason)
+		return
+	}
+	r := a.single(b)
+	a.freeBulk(b)
+	if v, _ := judge(o, &r, l.stored, now); v == isDead {
+		a.giveUp(l, r, o, now)
+		return
+	}
+	a.metrics.refused.WithLabelValues(reasonLabel(o.typ)).Inc()
+	a.refusedNote(l, o, "Elasticsearch refused lines; they are sent once more in a reduced form", slog.LevelWarn)
+	r.form.reduced, r.form.reason = true, cutString(o.typ+": "+o.reason, errorMessage)
+	r.due = now
+	l.pushRetry(r)
+}
+
+// single is the only item of a bulk, as one that goes again.
+func (a *assembler) single(b *bulk) retry {
+	r := b.at(0)
+	if len(b.retries) == 0 {
+		a.pin(r.p)
+	}
+	return r
+}
