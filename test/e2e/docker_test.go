@@ -131,6 +131,7 @@ func (w *writer) start() {
 // again starts the container once more, after it has ended by itself.
 func (w *writer) again() {
 	w.t.Helper()
+	docker(w.t, "wait", w.id) // the record is there a moment before the end
 	docker(w.t, "start", w.id)
 	w.runs++
 }
