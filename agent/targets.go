@@ -99,7 +99,9 @@ func (a *Agent) update(now discover.Container) {
 		c = &container{}
 		a.containers[now.ID] = c
 	}
-	if now.LogPath == "" {
+	// What was known before its driver was is not followed any longer if that
+	// one cannot be read, or the container would be said to be all right.
+	if now.LogPath == "" && now.Problem == "" {
 		now.LogPath = c.LogPath
 	}
 	if reflect.DeepEqual(c.Container, now) {

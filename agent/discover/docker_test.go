@@ -304,7 +304,7 @@ func TestLogCut(t *testing.T) {
 					en.stream = "stderr"
 				}
 				e.change(id, "", func(c *fakeContainer) {
-					c.name, c.driver, c.tty, c.running, c.cut = "one", "local", tty, true, 10
+					c.name, c.driver, c.tty, c.running, c.cut = "one", "journald", tty, true, 10
 					c.log = append(c.log, en)
 				})
 				want.Write(encode(t, en))

@@ -21,6 +21,9 @@ func (d *Discoverer) place(c *Container, onDisk bool) {
 	case c.Driver != "" && c.Driver != jsonFile:
 		d.placeCopy(c, "driver "+c.Driver)
 	case d.back != nil && d.back.has(c.ID):
+		if err := readable(logPath(d.files.dir, c.ID)); errors.Is(err, fs.ErrPermission) {
+			d.sayLost(err) // at every start, not only at that of the copy
+		}
 		d.placeCopy(c, "")
 	case onDisk:
 		c.LogPath = logPath(d.files.dir, c.ID)
@@ -51,15 +54,19 @@ func (d *Discoverer) place(c *Container, onDisk bool) {
 	}
 }
 
-// loseFiles goes over to the API for a json-file container and says once what
-// that costs.
+// loseFiles goes over to the API for a json-file container.
 func (d *Discoverer) loseFiles(c *Container, err error) {
+	d.sayLost(err)
+	d.placeCopy(c, "log file: "+rootCause(err))
+}
+
+// sayLost says once what following through the API costs.
+func (d *Discoverer) sayLost(err error) {
 	d.once("lose", func() {
 		d.log.Warn("docker's log files cannot be read, so containers are followed through the Docker API: "+
 			"lines are delivered at least once instead of exactly once, and lines that Docker removes or skips before they are read are lost; "+
 			"run as root or give read rights below docker.root", "err", err)
 	})
-	d.placeCopy(c, "log file: "+rootCause(err))
 }
 
 // placeCopy lets the container be followed through the API into a local copy.

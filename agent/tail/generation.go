@@ -299,7 +299,7 @@ func (g *generation) rememberHead(r io.ReaderAt, h head) error {
 // compresses says whether the compressed file z holds what g holds. The time of
 // the first entry alone does not tell: the files that a huge line fills share
 // it. So the size is compared, and the checksum where g's file is held.
-func (z *generation) compresses(g *generation, holdDir string) bool {
+func compresses(z, g *generation, holdDir string) bool {
 	var trailer [8]byte
 	fi, err := z.file.Stat()
 	if err != nil || fi.Size() < int64(len(trailer)) {

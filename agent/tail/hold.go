@@ -123,8 +123,8 @@ func (h *hold) Bytes() (n int64) {
 	for _, folder := range folders {
 		files, _ := os.ReadDir(filepath.Join(h.dir, folder.Name()))
 		for _, e := range files {
-			if _, link := parseHoldName(e.Name()); !link {
-				continue
+			if _, held := parseHoldName(e.Name()); !held {
+				continue // what is known of the container lies beside its files
 			}
 			if fi, err := e.Info(); err == nil {
 				if size, names := diskBytes(fi); names == 1 {

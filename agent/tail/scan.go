@@ -157,7 +157,7 @@ func (s *source) identify(files []logFile, h *hold) found {
 			if g.Ino == file.ino && g.From == fresh.From && !g.Lost && (g.Modified == 0 || g.Modified == file.modified) {
 				return true
 			}
-			return file.gz && fresh.compresses(g, h.folder(s.id))
+			return file.gz && compresses(fresh, g, h.folder(s.id))
 		}
 		if g := s.find(same); g != nil {
 			fd.known = append(fd.known, match{g, file})

@@ -312,6 +312,13 @@ func TestHoldBudget(t *testing.T) {
 	if f.hold.Bytes() < 150_000 {
 		t.Fatalf("only %d bytes are held: nothing to give up", f.hold.Bytes())
 	}
+	before := f.hold.Bytes()
+	if err := os.WriteFile(filepath.Join(f.HoldFolder(c.id), "container.json"), make([]byte, 9000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.hold.Bytes(); n != before {
+		t.Errorf("what is known of the container counts as %d held bytes", n-before)
+	}
 	f.keepBudget()
 	if n := f.hold.Bytes(); n > 100_000 || n < 50_000 {
 		t.Errorf("%d bytes are held with a budget of 100,000", n)

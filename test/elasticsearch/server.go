@@ -31,6 +31,9 @@ type Server struct {
 	URL      string // http://127.0.0.1:PORT
 	CertFile string // the certificate to trust, with TLS
 	t        testing.TB
+	data     string   // its folder
+	start    []string // the command that starts it
+	env      []string
 }
 
 // Start starts a node and stops it at the test's end. What the machine lacks
@@ -55,19 +58,17 @@ func Start(t testing.TB, o Options) *Server {
 		t.Fatal(err)
 	}
 	data, port := filepath.Join(dir, "node"), freePort(t)
-	cmd := exec.Command("bash", filepath.Join(scripts, "start.sh"), fmt.Sprint(port), data)
-	cmd.Env = append(os.Environ(), "ES_FAST=1", "ES_HEAP=512m", "ES_VERSION="+o.Version, "ES_PASSWORD="+o.Password, "ES_YML="+o.YML)
-	s := &Server{URL: fmt.Sprintf("http://127.0.0.1:%d", port), t: t}
+	s := &Server{URL: fmt.Sprintf("http://127.0.0.1:%d", port), t: t, data: data,
+		start: []string{"bash", filepath.Join(scripts, "start.sh"), fmt.Sprint(port), data},
+		env:   append(os.Environ(), "ES_FAST=1", "ES_HEAP=512m", "ES_VERSION="+o.Version, "ES_PASSWORD="+o.Password, "ES_YML="+o.YML)}
 	if o.TLS {
-		cmd.Env = append(cmd.Env, "ES_TLS=1")
+		s.env = append(s.env, "ES_TLS=1")
 		s.URL = fmt.Sprintf("https://127.0.0.1:%d", port)
 		s.CertFile = filepath.Join(data, "conf", "http.crt")
 	}
-	out, err := cmd.CombinedOutput()
+	out, err := s.run()
 	t.Cleanup(func() {
-		if out, err := exec.Command("bash", filepath.Join(scripts, "stop.sh"), data).CombinedOutput(); err != nil {
-			t.Errorf("stop Elasticsearch: %v\n%s", err, out)
-		}
+		s.Stop()
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
@@ -77,6 +78,29 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	t.Logf("%s", out)
 	return s
+}
+
+func (s *Server) run() ([]byte, error) {
+	cmd := exec.Command(s.start[0], s.start[1:]...)
+	cmd.Env = s.env
+	return cmd.CombinedOutput()
+}
+
+// Stop ends the server, as for maintenance; Again starts it on the same data.
+func (s *Server) Stop() {
+	s.t.Helper()
+	stop := filepath.Join(filepath.Dir(s.start[1]), "stop.sh")
+	if out, err := exec.Command("bash", stop, s.data).CombinedOutput(); err != nil {
+		s.t.Errorf("stop Elasticsearch: %v\n%s", err, out)
+	}
+}
+
+// Again starts a server that was stopped, at the same address.
+func (s *Server) Again() {
+	s.t.Helper()
+	if out, err := s.run(); err != nil {
+		s.t.Fatalf("start Elasticsearch again: %v\n%s", err, out)
+	}
 }
 
 func lacking(t testing.TB, what string) {
