@@ -149,7 +149,7 @@ func (s *site) statusOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"mesoscope_lines_read_total", "mesoscope_bytes_read_total", "mesoscope_lines_delivered_total",
-			"mesoscope_lines_duplicate_total", "mesoscope_source_lag_bytes", "mesoscope_source_lag_seconds", "mesoscope_sources{state=",
+			"mesoscope_source_lag_bytes", "mesoscope_source_lag_seconds", "mesoscope_sources{state=",
 			"mesoscope_hold_bytes", "mesoscope_build_info{", "mesoscope_config_last_reload_successful 1"} {
 			if !strings.Contains(metrics, "\n"+name) {
 				t.Errorf("%s: /metrics has no %s", p.args[0], name)
