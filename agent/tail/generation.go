@@ -296,23 +296,23 @@ func (g *generation) rememberHead(r io.ReaderAt, h head) error {
 	return nil
 }
 
-// compresses says whether the compressed file z holds what g holds. The time of
+// compresses says whether the compressed file g holds what of holds. The time of
 // the first entry alone does not tell: the files that a huge line fills share
-// it. So the size is compared, and the checksum where g's file is held.
-func (z *generation) compresses(g *generation, holdDir string) bool {
+// it. So the size is compared, and the checksum where of's file is held.
+func (g *generation) compresses(of *generation, holdDir string) bool {
 	var trailer [8]byte
-	fi, err := z.file.Stat()
+	fi, err := g.file.Stat()
 	if err != nil || fi.Size() < int64(len(trailer)) {
 		return false
 	}
-	if _, err := z.file.ReadAt(trailer[:], fi.Size()-int64(len(trailer))); err != nil {
+	if _, err := g.file.ReadAt(trailer[:], fi.Size()-int64(len(trailer))); err != nil {
 		return false
 	}
 	sum, size := binary.LittleEndian.Uint32(trailer[:]), binary.LittleEndian.Uint32(trailer[4:])
-	if g.Hold == "" {
-		return g.Size == 0 || uint32(g.Size) == size
+	if of.Hold == "" {
+		return of.Size == 0 || uint32(of.Size) == size
 	}
-	f, err := os.Open(filepath.Join(holdDir, g.Hold))
+	f, err := os.Open(filepath.Join(holdDir, of.Hold))
 	if err != nil {
 		return false
 	}
@@ -320,15 +320,15 @@ func (z *generation) compresses(g *generation, holdDir string) bool {
 	if fi, err := f.Stat(); err != nil || uint32(fi.Size()) != size {
 		return compressed(f)
 	}
-	if g.sum == nil {
+	if of.sum == nil {
 		h := crc32.NewIEEE()
 		if _, err := io.Copy(h, f); err != nil {
 			return false
 		}
 		n := h.Sum32()
-		g.sum = &n
+		of.sum = &n
 	}
-	return *g.sum == sum
+	return *of.sum == sum
 }
 
 // isLogFile says whether name is the live file base, or a rotation of it, and
