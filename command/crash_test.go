@@ -104,10 +104,10 @@ func (l *logger) run(r *rand.Rand, stop <-chan struct{}) {
 		}
 		last = now
 		for rest := line; ; {
-			for l.opt.MaxSize > 0 && !l.mayRotate() {
-				select {
-				case <-stop: // the last run of the agent is up and will see it
-				case <-time.After(2 * time.Millisecond):
+			for began := time.Now(); l.opt.MaxSize > 0 && !l.mayRotate(); time.Sleep(2 * time.Millisecond) {
+				if time.Since(began) > 20*time.Second {
+					l.t.Errorf("%s: no agent has taken hold of its file", l.id[60:])
+					return
 				}
 			}
 			n := min(len(rest), jsonfile.ChunkSize)
