@@ -109,7 +109,7 @@ func (r *reader) readText(text []byte) {
 		return
 	}
 	// duplicate keys are let through here, and refused with their path below
-	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
+	file, err := parser.Parse(tokenize(string(text)), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		r.syntax(err, text)
 		return
