@@ -50,7 +50,7 @@ func (j *Joiner) Add(e *Entry, place Place) (lines []Line, began bool) {
 		n = len(j.Flush())
 	}
 	if e.Whole && len(e.Text) <= j.max() {
-		j.out[n] = Line{Place: place, Text: e.Text, Time: e.Time, Nanos: e.Nanos}
+		j.out[n] = Line{Place: place, Text: withoutReturn(e.Text), Time: e.Time, Nanos: e.Nanos}
 		return j.out[:n+1], true
 	}
 	if n > 0 {
@@ -75,6 +75,9 @@ func (j *Joiner) goOn(e *Entry, n int) int {
 		}
 		if j.cut || e.Whole {
 			j.out[n] = j.line()
+			if !j.cut {
+				j.out[n].Text = withoutReturn(j.text)
+			}
 			n++
 		}
 	}
@@ -135,6 +138,24 @@ func (j *Joiner) max() int {
 		return j.Max
 	}
 	return MaxLine
+}
+
+// withoutReturn cuts off the carriage return that a terminal (docker run -t), or
+// a program from Windows, puts before the newline. It belongs to the end of the
+// line, not to its text.
+func withoutReturn(text []byte) []byte {
+	n := len(text)
+	if n < 2 || text[n-1] != 'r' || text[n-2] != '\\' {
+		return text
+	}
+	slashes := 0
+	for i := n - 2; i >= 0 && text[i] == '\\'; i-- {
+		slashes++
+	}
+	if slashes%2 == 0 {
+		return text // an escaped backslash and the letter r
+	}
+	return text[:n-2]
 }
 
 // cutBefore is the largest length of at most n at which the inside of a JSON

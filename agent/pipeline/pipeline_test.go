@@ -242,6 +242,14 @@ func TestJoiner(t *testing.T) {
 			t.Error("a new line did not begin")
 		}
 	}
+	// A terminal ends lines with \r\n, also across pieces.
+	add(`tty\r`, true, 20, 3, 31)
+	add(`tt`, false, 21, 3, 32)
+	add(`y\r`, false, 21, 3, 33)
+	add(``, true, 21, 3, 34)
+	add(`\\r`, true, 22, 3, 35)
+	add(`a\rb`, true, 23, 3, 36)
+	expect("tty@3/31 t20 cut=false", "tty@3/32 t21 cut=false", `\\r@3/35 t22 cut=false`, `a\rb@3/36 t23 cut=false`)
 	// The end of the container.
 	add("last", false, 10, 3, 40)
 	take(j.Flush())

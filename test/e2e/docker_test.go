@@ -178,7 +178,7 @@ func (w *writer) expected(stream string) []string {
 	if !slices.Contains(w.streams, stream) {
 		return nil
 	}
-	return lines.Expected(w.kinds, w.name, stream, w.written(), w.tty)
+	return lines.Expected(w.kinds, w.name, stream, w.written())
 }
 
 // removeContainers removes what this run of the tests has started.

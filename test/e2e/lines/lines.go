@@ -7,7 +7,6 @@
 package lines
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -85,8 +84,8 @@ type Run struct {
 	Unended bool `json:"unended"` // the last line of each stream has no newline
 }
 
-// Expected are the lines of one stream, in order, as dockerd keeps them.
-func Expected(kinds []string, writer, stream string, runs []Run, tty bool) []string {
+// Expected are the lines of one stream, in order, as they are to be stored.
+func Expected(kinds []string, writer, stream string, runs []Run) []string {
 	var out []string
 	for _, r := range runs {
 		count := r.Stdout
@@ -95,11 +94,6 @@ func Expected(kinds []string, writer, stream string, runs []Run, tty bool) []str
 		}
 		for n := 1; n <= count; n++ {
 			text := Text(KindOf(kinds, n), writer, stream, r.Run, n)
-			if tty && !(r.Unended && n == count) {
-				// The terminal makes "\r\n" of "\n"; the carriage return is part
-				// of what dockerd keeps.
-				text = append(bytes.Clone(text), '\r')
-			}
 			out = append(out, AsDocker(text))
 		}
 	}
