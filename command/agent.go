@@ -41,7 +41,7 @@ func newAgentProcess(ctx context.Context, cfg config.Config, log *slog.Logger, r
 		return nil, err
 	}
 	es := cfg.Output.Elasticsearch
-	if p.output, err = newElasticsearchOutput(ctx, p, *es); err != nil {
+	if p.output, err = newElasticsearchOutput(p, *es); err != nil {
 		return nil, Exit{Bad, errors.Join(err, p.close())}
 	}
 	err = p.follow(agent.Options{

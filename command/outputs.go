@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"mesoscope/agent/status"
@@ -18,14 +19,19 @@ import (
 // around it: the templates and the dead-letter file.
 type elasticsearchOutput struct {
 	*shipper.Elasticsearch
-	dead *shipper.DeadLetters
+	dead      *shipper.DeadLetters
+	templates *templates
 }
 
 // deadLetterBytes bounds the dead-letter file. When it is full, what would go
 // there is kept unsettled and said; nothing is deleted.
 const deadLetterBytes = 1 << 30
 
-func newElasticsearchOutput(ctx context.Context, p *process, cfg config.Elasticsearch) (output, error) {
+func newElasticsearchOutput(p *process, cfg config.Elasticsearch) (output, error) {
+	client, err := shipper.NewClient(cfg)
+	if err != nil {
+		return nil, err
+	}
 	dead, err := shipper.OpenDeadLetters(filepath.Join(p.stateDir(), "deadletter"), deadLetterBytes)
 	if err != nil {
 		return nil, err
@@ -33,50 +39,69 @@ func newElasticsearchOutput(ctx context.Context, p *process, cfg config.Elastics
 	sink, err := shipper.NewElasticsearch(cfg, shipper.WithLogger(p.log), shipper.WithRegisterer(p.registry),
 		shipper.WithMemoryLimit(int64(p.cfg.MemoryLimit)), shipper.WithDeadLetters(dead))
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, dead.Close())
 	}
-	go setUp(ctx, cfg, p.log)
-	return &elasticsearchOutput{sink, dead}, nil
+	setup := func(ctx context.Context) (shipper.Report, error) { return shipper.Setup(ctx, client, cfg) }
+	return &elasticsearchOutput{sink, dead, &templates{setup: setup, log: p.log}}, nil
 }
 
-// setUp puts the templates in place, if that is allowed. Without a template
-// Elasticsearch refuses the first line of a data stream, which then waits, so
-// nothing is lost meanwhile.
-func setUp(ctx context.Context, cfg config.Elasticsearch, log *slog.Logger) {
-	const every = 10 * time.Second
-	client, err := shipper.NewClient(cfg)
-	if err != nil {
-		return // the sink says it
+// Run sends, and closes the dead-letter file at the end. The templates go
+// first, or a new server would refuse the first lines; but lines do not wait
+// long for a server that does not answer.
+func (o *elasticsearchOutput) Run(ctx context.Context, in <-chan *record.Batch) error {
+	const patience = 5 * time.Second
+	first, stop := context.WithTimeout(ctx, patience)
+	done := o.templates.put(first)
+	stop()
+	again, end := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	if !done {
+		group.Go(func() { o.templates.keepTrying(again) })
 	}
-	for said := false; ; {
-		report, err := shipper.Setup(ctx, client, cfg)
-		switch {
-		case err == nil:
-			if report.Changed() {
-				log.Info("index templates are in place", "cluster", report.Cluster, "version", report.Version, "left_out", len(report.LeftOut()))
-			}
-			return
-		case errors.Is(err, shipper.ErrForbidden):
-			log.Info("index templates are left to `mesoscope setup`: these credentials may not put them", "error", err)
-			return
-		case ctx.Err() != nil:
-			return
-		case !said:
-			log.Warn("index templates cannot be put in place yet; trying again", "error", err)
-			said = true
+	err := o.Elasticsearch.Run(ctx, in)
+	end()
+	group.Wait()
+	return errors.Join(err, o.dead.Close())
+}
+
+// templates are put in place by whoever may, as soon as there is a server.
+type templates struct {
+	setup func(context.Context) (shipper.Report, error)
+	log   *slog.Logger
+	said  bool
+}
+
+// put says whether there is nothing left to do.
+func (t *templates) put(ctx context.Context) (done bool) {
+	report, err := t.setup(ctx)
+	switch {
+	case err == nil:
+		if report.Changed() {
+			t.log.Info("index templates are in place", "cluster", report.Cluster, "version", report.Version, "left_out", len(report.LeftOut()))
 		}
+		return true
+	case errors.Is(err, shipper.ErrForbidden):
+		t.log.Info("index templates are left to `mesoscope setup`: these credentials may not put them", "error", err)
+		return true
+	case !t.said && !errors.Is(ctx.Err(), context.Canceled):
+		t.log.Warn("index templates cannot be put in place yet; trying again", "error", err)
+		t.said = true
+	}
+	return false
+}
+
+func (t *templates) keepTrying(ctx context.Context) {
+	const every = 10 * time.Second
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(every):
 		}
+		if t.put(ctx) {
+			return
+		}
 	}
-}
-
-// Run sends, and closes the dead-letter file at the end.
-func (o *elasticsearchOutput) Run(ctx context.Context, in <-chan *record.Batch) error {
-	err := o.Elasticsearch.Run(ctx, in)
-	return errors.Join(err, o.dead.Close())
 }
 
 // Status is the output part of /api/v1/status.

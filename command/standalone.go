@@ -79,7 +79,7 @@ func newStandalone(ctx context.Context, cfg config.Config, log *slog.Logger, r *
 	s := &standalone{process: p, dataset: def.Dataset, space: def.Namespace}
 	if es := cfg.Output.Elasticsearch; es != nil {
 		s.dataset, s.space = es.Dataset, es.Namespace
-		if p.output, err = newElasticsearchOutput(ctx, p, *es); err != nil {
+		if p.output, err = newElasticsearchOutput(p, *es); err != nil {
 			return nil, Exit{Bad, errors.Join(err, p.close())}
 		}
 		if s.store, err = openElasticsearch(*es); err != nil {
