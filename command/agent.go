@@ -23,7 +23,7 @@ func (c Agent) Run(io IO) error {
 	}
 	r := newReloads(c.Config, load)
 	return r.each(io.Context, io, cfg, func(ctx context.Context, cfg config.Config, log *slog.Logger) (func() error, error) {
-		p, err := newAgentProcess(ctx, cfg, log, r)
+		p, err := newAgentProcess(cfg, log, r)
 		if err != nil {
 			return nil, err
 		}
@@ -35,7 +35,7 @@ func (c Agent) Run(io IO) error {
 	})
 }
 
-func newAgentProcess(ctx context.Context, cfg config.Config, log *slog.Logger, r *reloads) (*process, error) {
+func newAgentProcess(cfg config.Config, log *slog.Logger, r *reloads) (*process, error) {
 	p, err := newProcess(cfg, config.Agent, log, r)
 	if err != nil {
 		return nil, err

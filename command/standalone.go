@@ -47,7 +47,7 @@ func (c Standalone) Run(io IO) error {
 	}
 	r := newReloads(c.Config, load)
 	return r.each(ctx, io, cfg, func(ctx context.Context, cfg config.Config, log *slog.Logger) (func() error, error) {
-		s, err := newStandalone(ctx, cfg, log, r)
+		s, err := newStandalone(cfg, log, r)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +70,7 @@ type standalone struct {
 	space   string
 }
 
-func newStandalone(ctx context.Context, cfg config.Config, log *slog.Logger, r *reloads) (*standalone, error) {
+func newStandalone(cfg config.Config, log *slog.Logger, r *reloads) (*standalone, error) {
 	p, err := newProcess(cfg, config.Standalone, log, r)
 	if err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ func (c Standalone) demo(ctx context.Context, io IO) (err error) {
 	reloads.log.Store(log)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s, err := newStandalone(ctx, cfg, log, reloads)
+	s, err := newStandalone(cfg, log, reloads)
 	if err != nil {
 		return err
 	}
