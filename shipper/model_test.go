@@ -29,6 +29,7 @@ func randomFaults(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	var mu sync.Mutex // hooks run in several senders
 	chance := func(p float64) bool { mu.Lock(); defer mu.Unlock(); return rnd.Float64() < p }
+	intN := func(n int) int { mu.Lock(); defer mu.Unlock(); return rnd.IntN(n) }
 	start := time.Now()
 	calm := func() bool { return time.Since(start) > 20*time.Minute } // then the cluster is well, so that it must end
 	whole := []fakees.Fault{
@@ -45,22 +46,18 @@ func randomFaults(t *testing.T, seed uint64) {
 			if calm() || !chance(0.3) {
 				return fakees.Fault{Delay: 10 * time.Millisecond}
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			return whole[rnd.IntN(len(whole))]
+			return whole[intN(len(whole))]
 		},
 		OnItem: func(string, string, []byte) fakees.ItemFault {
 			if calm() || !chance(0.05) {
 				return fakees.ItemFault{}
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			return items[rnd.IntN(len(items))]
+			return items[intN(len(items))]
 		},
 	}
 	r := newRig(t, fake, func(c *config.Elasticsearch) {
-		c.BulkMaxBytes = config.Bytes(2000 + rnd.IntN(20_000))
-		c.Workers = 1 + rnd.IntN(4)
+		c.BulkMaxBytes = config.Bytes(2000 + intN(20_000))
+		c.Workers = 1 + intN(4)
 	}, WithMemoryLimit(200<<10))
 
 	streams := []*record.Stream{testStream(testIndex), testStream("logs-mesos.other-default")}
@@ -88,16 +85,14 @@ func randomFaults(t *testing.T, seed uint64) {
 			}
 		}
 	}
-	sent, batches := 0, 30+rnd.IntN(30)
+	sent, batches := 0, 30+intN(30)
 	for range batches {
 		var ids []string
-		for range 1 + rnd.IntN(12) {
+		for range 1 + intN(12) {
 			ids = append(ids, fmt.Sprintf("id%05d", sent))
 			sent++
 		}
-		mu.Lock()
-		s, size, pause := streams[rnd.IntN(2)], rnd.IntN(900), time.Duration(rnd.IntN(2000))*time.Millisecond
-		mu.Unlock()
+		s, size, pause := streams[intN(2)], intN(900), time.Duration(intN(2000))*time.Millisecond
 		r.in <- batchOf(s, onSettle, strings.Repeat("x", size), ids...)
 		time.Sleep(pause)
 	}
