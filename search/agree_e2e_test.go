@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"mesoscope/embedded"
 	"mesoscope/record"
+	testserver "mesoscope/test/elasticsearch"
 )
 
 // mapping is what the index template gives the fields that matter here.
@@ -32,17 +32,16 @@ const mapping = `{"settings":{"number_of_shards":2,"number_of_replicas":0},"mapp
 		"host":{"properties":{"ip":{"type":"ip"}}},
 		"container":{"properties":{"labels":{"type":"flattened"}}}}}}`
 
-func client(t *testing.T) *elasticsearch.Client {
-	t.Helper()
-	url := os.Getenv("MESOSCOPE_TEST_ES")
-	if url == "" {
-		t.Fatal("MESOSCOPE_TEST_ES is not set: it must be the URL of an Elasticsearch for tests")
-	}
-	c, err := elasticsearch.NewClient(elasticsearch.Config{Addresses: []string{url}})
+// TestElasticsearch asks a real server; one serves all.
+func TestElasticsearch(t *testing.T) {
+	server := testserver.Start(t, testserver.Options{})
+	c, err := elasticsearch.NewClient(elasticsearch.Config{Addresses: []string{server.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	t.Run("stores agree", func(t *testing.T) { testStoresAgree(t, c) })
+	t.Run("follow", func(t *testing.T) { testFollow(t, c) })
+	t.Run("words agree", func(t *testing.T) { testWordsAgree(t, c) })
 }
 
 func done(t *testing.T, response *esapi.Response, err error) []byte {
@@ -87,8 +86,7 @@ func bulk(t *testing.T, c *elasticsearch.Client, index string, batches []*record
 
 // Both stores and the plain evaluator find the same lines for 200 questions
 // about 5,000.
-func TestStoresAgree(t *testing.T) {
-	c := client(t)
+func testStoresAgree(t *testing.T, c *elasticsearch.Client) {
 	batches := corpus(3, 5000)
 	docs, local := documents(batches), embeddedCorpus(t, batches)
 	index := makeIndex(t, c, "agree")
@@ -171,8 +169,7 @@ func pages(t *testing.T, s Store, r Request) (lines []Line) {
 }
 
 // A follower sees each line once, also one whose time is long ago.
-func TestFollowElasticsearch(t *testing.T) {
-	c := client(t)
+func testFollow(t *testing.T, c *elasticsearch.Client) {
 	index := makeIndex(t, c, "follow")
 	s := NewElasticsearch(c, index)
 	number := 0
@@ -211,8 +208,7 @@ func TestFollowElasticsearch(t *testing.T) {
 }
 
 // Words cuts as the server's standard analyzer does.
-func TestWordsAgree(t *testing.T) {
-	c := client(t)
+func testWordsAgree(t *testing.T, c *elasticsearch.Client) {
 	r := rand.New(rand.NewPCG(5, 5))
 	// Not here: a combining mark, joiner or skin tone that follows what it
 	// cannot modify. The analyzer sometimes takes it for a word of its own.
