@@ -50,9 +50,16 @@ func ours(question []string) []string {
 	return append(out, own)
 }
 
-// volatile is what differs between two agents that read the same line.
+// volatile is what differs between two agents that read the same line: who they
+// are, when they read it, and what they call a file that one of them has seen
+// before and the other after it was compressed.
 func volatile(d map[string]any) map[string]any {
 	delete(d, "agent")
+	if log, ok := d["log"].(map[string]any); ok {
+		if file, ok := log["file"].(map[string]any); ok {
+			delete(file, "generation")
+		}
+	}
 	if event, ok := d["event"].(map[string]any); ok {
 		delete(event, "created")
 	}
