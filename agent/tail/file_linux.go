@@ -3,7 +3,6 @@ package tail
 import (
 	"os"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,21 +29,6 @@ func linkOpen(f *os.File, path string) error {
 // syncData makes the content of f durable, and no more of its metadata than
 // reading it needs.
 func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
-
-// diskBytes is what a file really takes, and how many names it has.
-func diskBytes(fi os.FileInfo) (bytes int64, names uint64) {
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return st.Blocks * 512, uint64(st.Nlink)
-	}
-	return fi.Size(), 1
-}
-
-func inode(fi os.FileInfo) uint64 {
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return st.Ino
-	}
-	return 0
-}
 
 // freeSpace is what others than root may still write, and the size of the file
 // system, in bytes. 0, 0: unknown.

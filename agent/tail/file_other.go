@@ -4,7 +4,6 @@ package tail
 
 import (
 	"os"
-	"syscall"
 )
 
 func skipHole(_ *os.File, off int64) int64 { return off }
@@ -25,20 +24,5 @@ func linkOpen(f *os.File, path string) error {
 }
 
 func syncData(f *os.File) error { return f.Sync() }
-
-// diskBytes is what a file takes, and how many names it has.
-func diskBytes(fi os.FileInfo) (bytes int64, names uint64) {
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return st.Blocks * 512, uint64(st.Nlink)
-	}
-	return fi.Size(), 1
-}
-
-func inode(fi os.FileInfo) uint64 {
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return st.Ino
-	}
-	return 0
-}
 
 func freeSpace(string) (free, total int64) { return 0, 0 }
