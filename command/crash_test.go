@@ -217,11 +217,10 @@ func TestKilledTwentyTimes(t *testing.T) {
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	var chance sync.Mutex
+	dice := func(n int) int { chance.Lock(); defer chance.Unlock(); return r.IntN(n) }
 	sink := &fakees.Server{OnBulk: func(b *fakees.Bulk) fakees.Fault {
-		chance.Lock()
-		defer chance.Unlock()
-		f := fakees.Fault{Delay: time.Duration(r.IntN(20)) * time.Millisecond}
-		switch r.IntN(20) {
+		f := fakees.Fault{Delay: time.Duration(dice(20)) * time.Millisecond}
+		switch dice(20) {
 		case 0:
 			f.Cut, f.Apply = true, true // stored, and nobody knows
 		case 1:
@@ -270,7 +269,7 @@ func TestKilledTwentyTimes(t *testing.T) {
 			until(t, "lines to arrive", 20*time.Second, func() bool { return sink.Lines() > before })
 		}
 		// Some live long enough for a checkpoint or two, which come each second.
-		time.Sleep(time.Duration(r.IntN([]int{50, 300, 300, 1500}[i%4])) * time.Millisecond)
+		time.Sleep(time.Duration(dice([]int{50, 300, 300, 1500}[i%4])) * time.Millisecond)
 		if i == kills-1 {
 			endSome()
 			writingSome.Wait()

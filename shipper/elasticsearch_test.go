@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -280,9 +281,10 @@ func TestRefusedForAQuarterOfAnHour(t *testing.T) {
 
 func TestFullDiskPausesOnlyItsDestinationAndEndsByItself(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		blocked := true
+		var blocked atomic.Bool
+		blocked.Store(true)
 		fake := &fakees.Server{OnItem: func(index, _ string, _ []byte) fakees.ItemFault {
-			if index == testIndex && blocked {
+			if index == testIndex && blocked.Load() {
 				return fakees.FloodStage
 			}
 			return fakees.ItemFault{}
@@ -301,7 +303,7 @@ func TestFullDiskPausesOnlyItsDestinationAndEndsByItself(t *testing.T) {
 		if n := fake.Bulks(); n > 15 {
 			t.Errorf("%d requests in a minute of pause", n)
 		}
-		blocked = false
+		blocked.Store(false)
 		time.Sleep(31 * time.Second)
 		if n := len(fake.Docs(testIndex)); n != 2 {
 			t.Errorf("%d stored, want 2", n)
@@ -318,9 +320,10 @@ func TestFullDiskPausesOnlyItsDestinationAndEndsByItself(t *testing.T) {
 // then nothing more is taken from the channel.
 func TestRefusedItemsAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		fake := &fakees.Server{OnItem: func(string, string, []byte) fakees.ItemFault {
-			if full {
+			if full.Load() {
 				return fakees.ItemFault{Status: 429, Type: "es_rejected_execution_exception"}
 			}
 			return fakees.ItemFault{}
@@ -336,7 +339,7 @@ func TestRefusedItemsAreBounded(t *testing.T) {
 		if s := r.sink.Status(); s.Bytes > 1<<20/4+4*64<<10 || s.Bytes < 1<<20/8 {
 			t.Errorf("holds %d bytes", s.Bytes)
 		}
-		full = false
+		full.Store(false)
 		if err := <-r.done; err != nil {
 			t.Fatal(err)
 		}
