@@ -27,6 +27,7 @@ var importRules = []struct {
 	why    string
 }{
 	{"record", []string{"mesoscope/"}, nil, "everybody uses it; it must be free of everything"},
+	{"receipt", []string{"mesoscope/"}, nil, "who writes receipts and who reads them share its shape and nothing else"},
 	{"config", []string{"mesoscope/"}, nil, "it is read by all parts and must know none of them"},
 	{"internal", []string{"mesoscope/agent", "mesoscope/command", "mesoscope/search", "mesoscope/shipper", "mesoscope/web"}, nil,
 		"code without a product word in its name cannot use the product"},

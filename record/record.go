@@ -37,14 +37,40 @@ type Stream struct {
 type Item struct {
 	Doc uint32 // begin of the document line: behind the action line and its '\n'
 	End uint32 // behind the '\n' of the document line
+	// Source is how many bytes of the log the document stands for, so that a
+	// receipt can book them should it not be stored. 0 for documents that are no
+	// line (gap documents, receipts).
+	Source uint32
 }
+
+// An Outcome is what became of a document in the end.
+type Outcome uint8
+
+// The outcomes. All but the first are marked by the sink, see Batch.Mark.
+const (
+	Delivered       Outcome = iota // stored, by this attempt
+	Duplicate                      // an earlier attempt had stored it: it is there once
+	Quarantined                    // Elasticsearch put it into the failure store
+	DeadLettered                   // in the dead-letter file
+	DroppedByServer                // dropped by a pipeline of the server
+	Doubled                        // there twice: a rollover came between two attempts, and the second copy may not be deleted
+)
+
+// A Mark says that document Item of a batch ended otherwise than Delivered.
+type Mark struct {
+	Item    uint32
+	Outcome Outcome
+}
+
+// Unknown as Batch.Since: nobody knows how far back.
+const Unknown = "*"
 
 // A Batch is a run of documents of one Stream in the order of the source.
 //
 // Ownership: the reader fills it and hands it to a sink. From then on nobody
-// writes to it. The sink calls Settle once, when every item has its final
-// answer, and must not touch the batch or any slice of it afterwards: the
-// reader uses the memory again.
+// writes to it. The sink ends with exactly one call of Settle (every item has
+// its final answer) or Return (it keeps nothing of it), and must not touch the
+// batch or any slice of it afterwards: the reader uses the memory again.
 type Batch struct {
 	Stream *Stream
 	// Body is Elasticsearch bulk NDJSON, for each document
@@ -57,9 +83,15 @@ type Batch struct {
 	// store that commits documents and cursors in one transaction keeps the
 	// last one for each Stream.Name and gives it back at the next start.
 	Cursor []byte
+	// Since is "" if no document of the batch can have been sent before, which
+	// is so for all but what was under way when an agent ended, or was given
+	// back. Otherwise an earlier attempt may have put documents into the backing
+	// index Since or any later one of the same data stream; Unknown: into any.
+	Since string
 
-	onSettle func(*Batch)
-	settled  atomic.Bool
+	marks []Mark
+	onEnd func(b *Batch, settled bool)
+	ended atomic.Bool
 }
 
 // actionHead and actionTail enclose the id in the action line.
@@ -68,15 +100,18 @@ const (
 	actionTail = `"}}` + "\n"
 )
 
-// Reset makes b an empty batch of s that keeps its memory. onSettle is called
-// by Settle, from whatever goroutine that is; it may be nil.
-func (b *Batch) Reset(s *Stream, onSettle func(*Batch)) {
+// Reset makes b an empty batch of s that keeps its memory. onEnd is called by
+// Settle (settled is true) and by Return, from whatever goroutine that is; it
+// may be nil.
+func (b *Batch) Reset(s *Stream, onEnd func(b *Batch, settled bool)) {
 	b.Stream = s
 	b.Body = b.Body[:0]
 	b.Items = b.Items[:0]
 	b.Cursor = b.Cursor[:0]
-	b.onSettle = onSettle
-	b.settled.Store(false)
+	b.Since = ""
+	b.marks = b.marks[:0]
+	b.onEnd = onEnd
+	b.ended.Store(false)
 }
 
 // Len is the number of documents.
@@ -108,15 +143,32 @@ func (b *Batch) Own(i int) []byte {
 	return b.Body[b.Items[i].Doc+1 : end]
 }
 
+// Mark notes that document i ended otherwise than Delivered. The sink calls it
+// at most once for an item, before Settle.
+func (b *Batch) Mark(i int, o Outcome) {
+	b.marks = append(b.marks, Mark{Item: uint32(i), Outcome: o})
+}
+
+// Marks are the documents that did not simply end as Delivered, in no order.
+func (b *Batch) Marks() []Mark { return b.marks }
+
 // Settle says that no document of the batch needs to be read again: each is
-// stored, or its end is known and counted. A second call panics, because it
-// would move the ledger past bytes that nobody answered for.
-func (b *Batch) Settle() {
-	if !b.settled.CompareAndSwap(false, true) {
-		panic("BUG: record: batch settled twice")
+// stored, or its end is known and marked.
+func (b *Batch) Settle() { b.end(true) }
+
+// Return gives the batch back: its destination takes nothing for now, and the
+// sink keeps nothing in memory meanwhile. Documents of it may be stored already;
+// all are read and sent again, with Since set.
+func (b *Batch) Return() { b.end(false) }
+
+// end panics the second time, because that would move the ledger past bytes
+// that nobody answered for.
+func (b *Batch) end(settled bool) {
+	if !b.ended.CompareAndSwap(false, true) {
+		panic("BUG: record: batch ended twice")
 	}
-	if b.onSettle != nil {
-		b.onSettle(b)
+	if b.onEnd != nil {
+		b.onEnd(b, settled)
 	}
 }
 

@@ -6,7 +6,11 @@ func TestBatchPieces(t *testing.T) {
 	s := &Stream{Name: "docker/x/stdout", Fields: []byte(`"stream":"stdout"`)}
 	var b Batch
 	settled := 0
-	b.Reset(s, func(*Batch) { settled++ })
+	b.Reset(s, func(_ *Batch, ok bool) {
+		if ok {
+			settled++
+		}
+	})
 	for _, d := range []struct{ id, own string }{{"AAA", `"message":"one"`}, {"BBBB", `"message":"two","log":{"offset":7}`}} {
 		b.Body = AppendAction(b.Body, []byte(d.id))
 		item := Item{Doc: uint32(len(b.Body))}

@@ -21,7 +21,7 @@ import (
 
 func embeddedBatch(from, n int, settled *atomic.Int64) *record.Batch {
 	b := new(record.Batch)
-	b.Reset(&record.Stream{Name: "docker/x/stdout", Fields: []byte(`"stream":"stdout"`)}, func(*record.Batch) { settled.Add(int64(n)) })
+	b.Reset(&record.Stream{Name: "docker/x/stdout", Fields: []byte(`"stream":"stdout"`)}, func(*record.Batch, bool) { settled.Add(int64(n)) })
 	for i := from; i < from+n; i++ {
 		b.Body = record.AppendAction(b.Body, fmt.Append(nil, i))
 		item := record.Item{Doc: uint32(len(b.Body))}

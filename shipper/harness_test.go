@@ -37,7 +37,11 @@ func testStream(index string) *record.Stream {
 // "line <id>", or text if given.
 func batchOf(s *record.Stream, onSettle func(*record.Batch), text string, ids ...string) *record.Batch {
 	b := new(record.Batch)
-	b.Reset(s, onSettle)
+	b.Reset(s, func(b *record.Batch, settled bool) {
+		if settled && onSettle != nil {
+			onSettle(b)
+		}
+	})
 	for i, id := range ids {
 		b.Body = record.AppendAction(b.Body, []byte(id))
 		it := record.Item{Doc: uint32(len(b.Body))}

@@ -340,7 +340,7 @@ func (f *Follower) signalRoom() {
 func (f *Follower) flight(s *source, k int) *flight {
 	fl := f.flights.take()
 	fl.source, fl.stream = s, k
-	fl.Reset(s.target.Streams[k], func(*record.Batch) { f.land(fl) })
+	fl.Reset(s.target.Streams[k], func(*record.Batch, bool) { f.land(fl) })
 	return fl
 }
 
