@@ -150,13 +150,3 @@ func (f *Follower) giveUp(s *source, g *generation, why error) {
 	f.lose(s, g, from, why)
 	f.reads.push(&s.reading)
 }
-
-// lose notes that the bytes of g from offset on will never be read.
-func (f *Follower) lose(s *source, g *generation, from int64, why error) {
-	f.log.Error("lines are lost", "container", s.id, "file", g.Path, "generation", g.name(), "from_offset", from, "bytes", max(0, g.size-from), "reason", why)
-	f.metrics.gaps.WithLabelValues("lost").Inc()
-	s.gaps++
-	s.dirty = true
-	g.Lost, g.ended = true, true
-	g.close()
-}

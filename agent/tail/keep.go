@@ -50,11 +50,14 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 		s.problem = ""
 	}
 	if !s.begun {
-		if s.unproven {
-			f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path)
-			f.metrics.gaps.WithLabelValues("unproven").Inc()
+		if f.doubt {
+			s.doubt()
 		}
 		s.begin(f.cursors)
+		if s.unproven {
+			f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path)
+			s.unprove(f.metrics)
+		}
 		changed = true
 	}
 	s.noteLive()

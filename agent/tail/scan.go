@@ -230,7 +230,7 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	}
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
 		g := fd.fresh[i]
-		g.N, g.Path = s.next, s.target.Path
+		g.N, g.Path, g.fresh = s.next, s.target.Path, !s.begun
 		s.next++
 		if !s.target.Steady {
 			h.link(s.id, g)
@@ -245,7 +245,7 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 		g.ended = ended
 	}
 	s.gens = slices.DeleteFunc(s.gens, func(g *generation) bool {
-		if g.Done && g.Hold == "" && g.at == "" && g != s.gen {
+		if g.Done && g.Hold == "" && g.at == "" && g != s.gen && !g.owes(s) {
 			s.dirty = true
 			return true
 		}
