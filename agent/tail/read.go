@@ -61,6 +61,9 @@ func (w *worker) step(s *source) (verdict, error) {
 	if !s.begun || s.dropped {
 		return idle, nil // the keeper will push it, or nobody asks for it any more
 	}
+	if s.returned {
+		s.rewind()
+	}
 	w.notes(s)
 	if s.finished {
 		return idle, nil // what was held may have gone already
@@ -85,9 +88,6 @@ func (w *worker) step(s *source) (verdict, error) {
 // mayRead says whether the sink takes what would be read. What it has given
 // back is read again as soon as it does.
 func (w *worker) mayRead(s *source) (verdict, bool) {
-	if s.returned {
-		s.rewind()
-	}
 	if s.blocked != "" {
 		if !w.f.takes(s.blocked) {
 			w.f.blocked.Store(true)

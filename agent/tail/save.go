@@ -82,7 +82,11 @@ func (f *Follower) sight(s *source) {
 		return
 	}
 	for k := range s.trails {
-		s.trails[k].note(f.sink.WriteIndex(s.target.Streams[k].Index), s.ledgers[k].scanned)
+		at := s.ledgers[k].scanned
+		if at.before(s.sent) {
+			at = s.sent // what lies before it may have gone to older ones
+		}
+		s.trails[k].note(f.sink.WriteIndex(s.target.Streams[k].Index), at)
 		s.trails[k].forget(s.ledgers[k].settled)
 	}
 }

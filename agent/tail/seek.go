@@ -195,7 +195,10 @@ func (s *source) rewind() {
 		s.since[k] = s.trails[k].oldest(to[k])
 		l.start(to[k])
 	}
-	s.returned = false
+	if s.finished {
+		s.finished = false
+		s.reopen()
+	}
+	s.returned, s.dirty = false, true
 	s.seek(to)
-	s.dirty = true
 }
