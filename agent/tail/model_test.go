@@ -226,10 +226,7 @@ func (w *world) set() {
 func (w *world) target(id string) Target {
 	t := Target{ID: id, Path: jsonfile.LogPath(w.root, id), Streams: streamsOf(id), Running: true}
 	if w.moody {
-		for k, s := range t.Streams {
-			t.Receipts[k] = &record.Stream{Name: s.Name + "/receipts", Index: "receipts", Fields: s.Fields}
-		}
-		t.Gaps = &record.Stream{Name: "docker/" + id + "/gaps", Index: "gaps", Dataset: "mesos.container", Fields: fmt.Appendf(nil, `"container":{"id":%q}`, id)}
+		t.Notes = testNotes(id)
 	}
 	return t
 }

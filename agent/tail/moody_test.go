@@ -29,6 +29,18 @@ type noted struct {
 	generation, stream string
 }
 
+// testNotes are the Notes of the container with this id.
+type testNotes string
+
+func (id testNotes) Receipts(stream string) *record.Stream {
+	return &record.Stream{Name: "docker/" + string(id) + "/receipts of " + stream, Index: "receipts",
+		Fields: fmt.Appendf(nil, `"stream":%q,"container":{"id":%q}`, stream, id)}
+}
+
+func (id testNotes) Gaps() *record.Stream {
+	return &record.Stream{Name: "docker/" + string(id) + "/gaps", Index: "gaps", Dataset: "mesos.container", Fields: fmt.Appendf(nil, `"container":{"id":%q}`, id)}
+}
+
 func newSinkState() sinkState {
 	return sinkState{where: map[string]int{}, dead: map[string]bool{}, refuses: map[string]int{}, receipts: map[string]noted{}, gaps: map[string]receipt.Gap{}}
 }

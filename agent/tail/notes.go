@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"slices"
 	"time"
 
 	"mesoscope/receipt"
@@ -41,31 +42,27 @@ func (s *source) owes() bool {
 
 // owes says whether g must be remembered because of its notes.
 func (g *generation) owes(s *source) bool {
-	for k, stream := range s.target.Receipts {
-		if stream != nil && !g.Final[k] && !g.silent(k) {
+	if s.target.Notes == nil {
+		return false
+	}
+	for k := range g.Final {
+		if !g.Final[k] && !g.silent(k) {
 			return true
 		}
 	}
-	if s.target.Gaps != nil {
-		for i := range g.Gaps {
-			if !g.Gaps[i].Noted {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(g.Gaps, func(p gap) bool { return !p.Noted })
 }
 
 // askNotes finds out which receipts are due, and asks for the checkpoint that
 // they need. Without anything due it costs one comparison.
 func (s *source) askNotes(open bool) {
-	if !s.owing && !open {
+	if s.target.Notes == nil || !s.owing && !open {
 		return
 	}
 	s.owing = false
 	for _, g := range s.gens {
-		for k, stream := range s.target.Receipts {
-			if stream == nil || g.Final[k] {
+		for k := range g.Final {
+			if g.Final[k] {
 				continue
 			}
 			final := g.closed(k, s.ledgers[k].settled) && !g.silent(k)
@@ -80,7 +77,7 @@ func (s *source) askNotes(open bool) {
 			}
 		}
 		for i := range g.Gaps {
-			s.owing = s.owing || s.target.Gaps != nil && !g.Gaps[i].Noted
+			s.owing = s.owing || !g.Gaps[i].Noted
 		}
 	}
 }
@@ -118,6 +115,9 @@ func (s *source) notesKnown(st state) (some bool) {
 
 // notes hands over what may be sent.
 func (w *worker) notes(s *source) {
+	if s.target.Notes == nil {
+		return
+	}
 	s.askNotes(false)
 	if s.noteWait != "" {
 		if !w.f.takes(s.noteWait) {
@@ -128,8 +128,8 @@ func (w *worker) notes(s *source) {
 	}
 	for _, g := range s.gens {
 		w.gapNotes(s, g)
-		for k, stream := range s.target.Receipts {
-			if stream == nil || g.due[k] == 0 || g.due[k] > g.granted[k] {
+		for k := range g.due {
+			if g.due[k] == 0 || g.due[k] > g.granted[k] {
 				continue
 			}
 			r, ok := s.receipt(g, k)
@@ -140,7 +140,7 @@ func (w *worker) notes(s *source) {
 			r.Revision = g.Revision[k]
 			o := s.noteOrigin(g)
 			o.Stream = streamName(k)
-			fl := w.note(s, stream, o.ID(r.Revision), func(settled bool) {
+			fl := w.note(s, s.target.Notes.Receipts(o.Stream), o.ID(r.Revision), func(settled bool) {
 				g.flying[k] = false
 				if settled {
 					g.Final[k] = r.Final
@@ -156,9 +156,6 @@ func (w *worker) notes(s *source) {
 }
 
 func (w *worker) gapNotes(s *source, g *generation) {
-	if s.target.Gaps == nil {
-		return
-	}
 	for n := range g.Gaps {
 		p := &g.Gaps[n]
 		if p.Noted || p.flying || !p.granted {
@@ -166,7 +163,8 @@ func (w *worker) gapNotes(s *source, g *generation) {
 		}
 		p.flying = true
 		o := s.noteOrigin(g)
-		fl := w.note(s, s.target.Gaps, o.GapID(p.Gap), func(settled bool) {
+		stream := s.target.Notes.Gaps()
+		fl := w.note(s, stream, o.GapID(p.Gap), func(settled bool) {
 			// By number: the slice may have grown since.
 			g.Gaps[n].flying, g.Gaps[n].Noted = false, settled
 			g.Gaps[n].again = true
@@ -175,7 +173,7 @@ func (w *worker) gapNotes(s *source, g *generation) {
 		if p.again {
 			fl.Since = record.Unknown
 		}
-		if own, err := o.AppendGap(fl.Body, p.Gap, s.target.Gaps.Dataset, time.Unix(0, p.At)); err == nil {
+		if own, err := o.AppendGap(fl.Body, p.Gap, stream.Dataset, time.Unix(0, p.At)); err == nil {
 			fl.Body = own
 		}
 		w.sendNote(s, fl)

@@ -132,6 +132,7 @@ func (w *worker) atEnd(s *source) verdict {
 		s.gen.Closed = true
 		s.gen.close()
 		s.finished, s.dirty = true, true
+		return again // for the receipts
 	}
 	return idle
 }

@@ -30,10 +30,15 @@ type Target struct {
 	// Steady says that files of this log only vanish when Settled allows it,
 	// so that they need not be held.
 	Steady bool
-	// Receipts are where it is written down what became of the lines of stdout
-	// and stderr, Gaps where the loss of lines is. nil: nowhere.
-	Receipts [2]*record.Stream
-	Gaps     *record.Stream
+	// Notes are where it is written down what became of the lines; nil: nowhere.
+	Notes Notes
+}
+
+// Notes makes the Streams of documents about a log: receipts of "stdout" or
+// "stderr", and gap documents.
+type Notes interface {
+	Receipts(stream string) *record.Stream
+	Gaps() *record.Stream
 }
 
 // A source is the log of one container.
@@ -107,8 +112,9 @@ func newSource(t Target, st state, known bool) *source {
 	for i := range st.Generations {
 		g := st.Generations[i]
 		for n := range g.Gaps {
-			g.Gaps[n].again = true
+			g.Gaps[n].granted, g.Gaps[n].again = true, true
 		}
+		g.granted = g.Revision
 		s.gens = append(s.gens, &g)
 		s.next = max(s.next, g.N+1)
 		s.dirty = s.dirty || g.Done && g.Hold != "" // killed before it was unlinked
