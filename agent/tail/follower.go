@@ -105,7 +105,7 @@ func New(cfg Config) (*Follower, error) {
 	}
 	if f.hold.dir != "" {
 		if err := os.MkdirAll(f.hold.dir, 0o700); err != nil {
-			f.hold.fail(err)
+			f.hold.fail(nil, err)
 			f.hold.dir = ""
 		}
 	}
@@ -154,7 +154,7 @@ func (f *Follower) HoldFolder(id string) string {
 	}
 	dir := f.hold.folder(id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		f.hold.fail(err)
+		f.hold.fail(nil, err)
 		return ""
 	}
 	return dir
