@@ -65,6 +65,7 @@ type Follower struct {
 	hold    hold
 	budget  int64
 	minFree func(total int64) int64
+	fill    fill
 
 	looks      queue // for the keeper: sources whose folder may have changed
 	reads      queue // for the workers: sources that may have something to read
@@ -159,9 +160,6 @@ func (f *Follower) HoldFolder(id string) string {
 	}
 	return dir
 }
-
-// HeldBytes is what the files take that exist only because they are held.
-func (f *Follower) HeldBytes() int64 { return f.hold.Bytes() }
 
 // HoldProblem says why files cannot be held, or "".
 func (f *Follower) HoldProblem() string { return f.hold.Problem() }

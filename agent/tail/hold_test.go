@@ -1,7 +1,6 @@
 package tail
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,9 +54,7 @@ func TestTryOnce(t *testing.T) {
 	dir := t.TempDir()
 	log := filepath.Join(dir, "log")
 	h := hold{dir: filepath.Join(dir, "hold")}
-	if err := errors.Join(os.WriteFile(log, nil, 0o600), os.Mkdir(h.dir, 0o700), os.Link(log, filepath.Join(h.dir, tryName))); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(log, nil, 0o600), os.Mkdir(h.dir, 0o700), os.Link(log, filepath.Join(h.dir, tryName)))
 	h.try(filepath.Join(dir, "missing"))
 	if len(h.tried) != 0 {
 		t.Errorf("a missing log counts as tried: %v", h.tried)
@@ -142,4 +139,13 @@ func lacking(t *testing.T, what string) {
 		t.Fatal(what)
 	}
 	t.Skip(what)
+}
+
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }

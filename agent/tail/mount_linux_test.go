@@ -140,15 +140,6 @@ func shared(t *testing.T, holdMode, logMode os.FileMode) (h *hold, log string) {
 	return h, log
 }
 
-func must(t *testing.T, errs ...error) {
-	t.Helper()
-	for _, err := range errs {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // TestForeignOwner: a log that may be read and not be written cannot be linked
 // without CAP_FOWNER.
 func TestForeignOwner(t *testing.T) {
