@@ -30,6 +30,7 @@ type Source struct {
 	Unproven   bool  // lines may be missing from when no agent ran
 	Watched    bool  // changes are noticed at once, not only by looking
 	Problem    string
+	Blocked    string // what it waits for, and since when, as a sentence
 }
 
 // Sources lists all sources, ordered by id.
