@@ -223,7 +223,8 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	if newest && len(fd.fresh) > 0 {
 		// After a down time, the last file that is known has no name any more:
 		// others may have come and gone after it.
-		s.unproven = true
+		s.unprovenWhy = s.chainBroken(fd, h.folder(s.id))
+		s.unproven = s.unprovenWhy != ""
 	}
 	for i, at := range before {
 		changed = changed || s.gens[i].at != at

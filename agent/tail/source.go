@@ -74,6 +74,8 @@ type source struct {
 	gaps       int64  // times that bytes were lost
 	caughtUp   time.Time
 	lastLook   time.Time
+
+	unprovenWhy string // why unproven cannot be ruled out, as a sentence for the receipt
 }
 
 func newSource(t Target, st state, known bool) *source {
