@@ -128,7 +128,7 @@ func (a *Agent) openHold() string {
 	if _, statErr := os.Stat(a.opt.Config.Docker.Root); errors.Is(statErr, os.ErrNotExist) {
 		return "" // no Docker here, so nothing to hold and nothing to complain about
 	}
-	a.holdProblem = fmt.Sprintf("log files cannot be held in %s (%v); they are kept open instead, so what is rotated away while the agent restarts would be lost", dir, err)
+	a.holdProblem = tail.HoldReason(dir, err)
 	a.log.Warn(a.holdProblem)
 	return ""
 }

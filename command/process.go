@@ -169,10 +169,9 @@ func (p *process) status() status.Status {
 		s := a.Status()
 		if i == 0 {
 			st = s
+			continue
 		}
-		if s.Hold.Problem != "" {
-			st.Problems = append(st.Problems, s.Hold.Problem)
-		}
+		st.Problems = append(st.Problems, s.Problems...)
 	}
 	st.Output = p.output.Status()
 	if st.Output.State == status.OutputPaused {

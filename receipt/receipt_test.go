@@ -41,9 +41,11 @@ func TestAppend(t *testing.T) {
 		t.Fatal(err)
 	}
 	var doc struct {
-		Time      string `json:"@timestamp"`
-		Message   string
-		Log       struct{ File struct{ Path, Generation string } }
+		Time    string `json:"@timestamp"`
+		Message string
+		Log     struct {
+			File struct{ Path, Generation string }
+		}
 		Event     struct{ Kind, Dataset, ID string }
 		Mesoscope struct{ Receipt Receipt }
 	}

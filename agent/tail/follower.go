@@ -84,6 +84,7 @@ type Follower struct {
 	hold    hold
 	budget  int64
 	minFree func(total int64) int64
+	fill    fill
 
 	looks      queue // for the keeper: sources whose folder may have changed
 	reads      queue // for the workers: sources that may have something to read
@@ -131,7 +132,7 @@ func New(cfg Config) (*Follower, error) {
 	}
 	if f.hold.dir != "" {
 		if err := os.MkdirAll(f.hold.dir, 0o700); err != nil {
-			f.hold.fail(err)
+			f.hold.fail(nil, err)
 			f.hold.dir = ""
 		}
 	}
@@ -185,14 +186,11 @@ func (f *Follower) HoldFolder(id string) string {
 	}
 	dir := f.hold.folder(id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		f.hold.fail(err)
+		f.hold.fail(nil, err)
 		return ""
 	}
 	return dir
 }
-
-// HeldBytes is what the files take that exist only because they are held.
-func (f *Follower) HeldBytes() int64 { return f.hold.Bytes() }
 
 // HoldProblem says why files cannot be held, or "".
 func (f *Follower) HoldProblem() string { return f.hold.Problem() }

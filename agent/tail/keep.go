@@ -38,6 +38,7 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 	s.live.Store(false)
 	if !s.begun {
 		s.adoptHeld(f.hold.folder(s.id))
+		f.hold.try(s.target.Path)
 	}
 	changed, err = s.scan(&f.hold)
 	if err != nil {
@@ -54,8 +55,8 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 			s.doubt()
 		}
 		s.begin(f.cursors)
-		if s.unproven {
-			f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path)
+		if s.unproven != "" {
+			f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path, "reason", s.unproven)
 			s.unprove(f.metrics)
 		}
 		changed = true

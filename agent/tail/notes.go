@@ -236,7 +236,7 @@ func (f *Follower) lose(s *source, g *generation, from int64, why error) {
 func (s *source) unprove(m *metrics) {
 	for _, g := range s.gens {
 		if g.fresh {
-			g.Doubt = "log files may have come and gone while no agent ran"
+			g.Doubt = s.unproven
 			s.noteGap(g, "unproven", g.From, 0, g.Doubt, m)
 			return
 		}

@@ -212,6 +212,9 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	newest := len(s.gens) > 0 && !s.begun
 	for _, m := range fd.known {
 		m.g.at = m.file.path
+		if !m.file.gz {
+			m.g.size = max(m.g.size, m.file.size)
+		}
 		if h.dir != "" && m.g.Hold == "" && m.g.Ino == m.file.ino && !m.g.Done && !s.target.Steady && m.g.open("") == nil {
 			h.link(s.id, m.g) // its link was taken away, or could not be made before
 			s.dirty = true
@@ -223,7 +226,7 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	if newest && len(fd.fresh) > 0 {
 		// After a down time, the last file that is known has no name any more:
 		// others may have come and gone after it.
-		s.unproven = true
+		s.unproven = s.chainBroken(fd, h.folder(s.id))
 	}
 	for i, at := range before {
 		changed = changed || s.gens[i].at != at

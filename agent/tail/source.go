@@ -95,7 +95,7 @@ type source struct {
 
 	problem    string // what is wrong at present
 	unreadable error  // of a file of the log, at the last look
-	unproven   bool   // files may have come and gone while no agent ran
+	unproven   string // why files may have come and gone while no agent ran; "": they have not
 	garbage    int64  // bytes that are no entries
 	gaps       int64  // times that bytes were lost
 	joined     int64  // memory that its open lines take, as told to the follower

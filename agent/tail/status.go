@@ -57,7 +57,7 @@ func (s *source) status() Source {
 	defer s.mu.Unlock()
 	r := Source{
 		ID: s.id, Path: s.target.Path, State: StateFollowing, Offset: s.off, Garbage: s.garbage, Gaps: s.gaps,
-		Unproven: s.unproven, Watched: s.watched.Load(), Problem: s.problem,
+		Unproven: s.unproven != "", Watched: s.watched.Load(), Problem: s.problem,
 	}
 	low := s.settled()
 	for _, g := range s.gens {

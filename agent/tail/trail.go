@@ -43,7 +43,11 @@ func (t *trail) forget(settled Position) {
 // all that is at hand now may have been sent.
 func (s *source) doubt() {
 	if n := len(s.gens); n > 0 {
-		s.sent = Position{Generation: s.gens[n-1].N, Offset: s.gens[n-1].size}
+		last := s.gens[n-1]
+		s.sent = Position{Generation: last.N, Offset: last.size}
+		if last.at != s.target.Path {
+			s.sent.Offset = never // nobody writes to it any more
+		}
 	}
 }
 
