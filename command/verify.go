@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"mesoscope/receipt"
@@ -325,7 +324,7 @@ func (q verifyQuestion) gaps(ctx context.Context, store search.Store, receipts m
 // who names a container for people.
 func (f finding) who() string {
 	if f.Name != "" {
-		return strings.TrimPrefix(f.Name, "/")
+		return f.Name
 	}
 	return fmt.Sprintf("%.12s", f.Container)
 }
