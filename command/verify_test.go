@@ -104,7 +104,7 @@ func (l *ledger) gap(container string, generation int, g receipt.Gap) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.add(l.stream(container, "", "mesos.container"), o.GapID(g.From), own)
+	l.add(l.stream(container, "", "mesos.container"), o.GapID(g), own)
 }
 
 // final is a receipt of n lines.
