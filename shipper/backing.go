@@ -92,7 +92,7 @@ func fromSince(stream string, indices []string, since string) []string {
 			return indices[i:]
 		}
 	}
-	return nil
+	return indices // the data stream was made anew, its numbers begin at 1 again
 }
 
 // WriteIndex is the backing index that took the last item of a data stream, or,
