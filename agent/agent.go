@@ -70,7 +70,7 @@ type Agent struct {
 // New opens the state of an Agent. Run it, then Close it.
 func New(opt Options) (*Agent, error) {
 	a := &Agent{opt: opt, log: opt.Log, started: time.Now(), containers: map[string]*container{}, unsaved: make(chan struct{}, 1)}
-	id, err := agentID(opt.StateDir)
+	id, err := ID(opt.StateDir)
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +162,8 @@ func (a *Agent) Close() error {
 	return err
 }
 
-// agentID is agent.id: made once, then kept with the state.
-func agentID(dir string) (string, error) {
+// ID is agent.id: made once, then kept with the state in folder dir.
+func ID(dir string) (string, error) {
 	path := filepath.Join(dir, "id")
 	text, err := os.ReadFile(path)
 	if err == nil {
