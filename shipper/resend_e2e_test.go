@@ -131,6 +131,7 @@ func TestRolloversDuringRetries(t *testing.T) {
 			r.cfg.BulkMaxBytes = 50 << 10
 			r.start()
 			r.send("warm", 50)
+			r.until("the first lines", func() bool { return r.settled.Load() == 1 })
 			var e ends
 			stop := make(chan struct{})
 			var group sync.WaitGroup
@@ -185,15 +186,15 @@ func TestCutBulkIsAppliedLate(t *testing.T) {
 
 	// What keeps the thread busy.
 	var load bytes.Buffer
-	for range 20_000 {
+	for range 5000 {
 		load.WriteString(`{"index":{}}` + "\n" + `{"a":"` + strings.Repeat("word and ", 20) + `","b":{"c":1,"d":"x"}}` + "\n")
 	}
 	var group sync.WaitGroup
-	for range 12 {
+	for range 60 {
 		group.Go(func() { r.do("POST", "/busy/_bulk?filter_path=errors", load.String()) })
 	}
 	r.until("the thread is busy", func() bool {
-		return strings.Count(r.do("GET", "/_tasks?actions=indices:data/write/bulk&group_by=none", ""), `"action"`) > 6
+		return strings.Count(r.do("GET", "/_tasks?actions=indices:data/write/bulk&group_by=none", ""), `"action"`) > 25
 	})
 	var e ends
 	r.sendTo(&e, "late", "", 50)
