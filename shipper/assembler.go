@@ -31,8 +31,8 @@ type assembler struct {
 	started    time.Time
 	eldersGone bool
 	ghosts     []ghost
-	denied     map[string]time.Time // what we may not ask, and since when
-	said       map[string]bool      // what is said once
+	denied     map[right]time.Time // what we may not do, and since when
+	said       map[string]bool     // what is said once
 
 	unsettled int       // batches
 	held      int       // bytes of them
@@ -64,7 +64,7 @@ func newAssembler(e *Elasticsearch, in <-chan *record.Batch, run string) *assemb
 		asks:          make(chan *inquiry, askers),
 		told:          make(chan *inquiry, askers),
 		started:       time.Now(),
-		denied:        map[string]time.Time{},
+		denied:        map[right]time.Time{},
 		said:          map[string]bool{},
 	}
 	if e.name != "" {
