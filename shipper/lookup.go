@@ -335,7 +335,7 @@ func (k *asker) call(ctx context.Context, q *inquiry, name, method, path string,
 		return fmt.Errorf("%s: read the answer: %w", what, err)
 	}
 	switch {
-	case res.StatusCode == http.StatusForbidden:
+	case res.StatusCode == http.StatusForbidden, isAbsent(name, res.StatusCode):
 		q.denied[name] = true
 		return errDenied
 	case res.StatusCode >= 300:
@@ -349,4 +349,16 @@ func (k *asker) call(ctx context.Context, q *inquiry, name, method, path string,
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
+}
+
+// isAbsent says that a server does not have this call at all: a hosted one has
+// no _tasks, for example. That is as good as a right that is missing.
+func isAbsent(name string, status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented:
+		return true
+	case http.StatusNotFound:
+		return name == callTasks || name == callMget
+	}
+	return false
 }

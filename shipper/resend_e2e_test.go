@@ -175,7 +175,7 @@ func TestRolloversDuringRetries(t *testing.T) {
 // One thread writes, and it is busy: a bulk that was cut is applied much later,
 // after a rollover even.
 func TestCutBulkIsAppliedLate(t *testing.T) {
-	es := elasticsearch.Start(t, elasticsearch.Options{YML: "thread_pool.write.size: 1"})
+	es := elasticsearch.Start(t, elasticsearch.Options{YML: "thread_pool.write.size: 1\nindexing_pressure.memory.limit: 80%"})
 	r := &real{t: t, es: es, client: http.DefaultClient, cfg: realConfig(es)}
 	r.setup(true)
 	c := &cutter{cut: func(n int64) bool { return n == 2 }, listed: true}
@@ -191,7 +191,9 @@ func TestCutBulkIsAppliedLate(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	for range 60 {
-		group.Go(func() { r.do("POST", "/busy/_bulk?filter_path=errors", load.String()) })
+		group.Go(func() { // refused or not: it has been there
+			r.es.Do(r.client, "POST", "/busy/_bulk?filter_path=errors", load.String(), nil)
+		})
 	}
 	r.until("the thread is busy", func() bool {
 		return strings.Count(r.do("GET", "/_tasks?actions=indices:data/write/bulk&group_by=none", ""), `"action"`) > 25
