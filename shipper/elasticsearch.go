@@ -133,6 +133,7 @@ func (e *Elasticsearch) Run(ctx context.Context, in <-chan *record.Batch) error 
 	var workers sync.WaitGroup
 	for n := range e.cfg.Workers {
 		s, err := newSender(e.client.Load, fmt.Sprintf("%s-%d", a.run, n), e.cfg.CompressionLevel, e.timeout, e.waits)
+		s.bare = e.cfg.IDs == "auto"
 		if err != nil {
 			cancel()
 			close(a.work)
@@ -147,7 +148,7 @@ func (e *Elasticsearch) Run(ctx context.Context, in <-chan *record.Batch) error 
 		})
 	}
 	for range askers {
-		k := asker{client: e.client.Load, name: a.elders, run: a.run}
+		k := asker{client: e.client.Load, name: a.elders, run: a.run, bare: e.cfg.IDs == "auto"}
 		workers.Go(func() {
 			for q := range a.asks {
 				k.answer(ctx, q)

@@ -25,6 +25,8 @@ const (
 	callResolve = "resolve"
 	callMget    = "mget"
 	callDelete  = "delete"
+	callRefresh = "refresh"
+	callSearch  = "search"
 )
 
 // A fate is what was found about an item.
@@ -63,6 +65,7 @@ type asker struct {
 	client func() *elasticsearch.Client
 	name   string // begins the X-Opaque-Ids of all our runs; "" = not known
 	run    string // and those of this one
+	bare   bool   // lines are stored without our _id, see bare.go
 }
 
 const (
@@ -95,6 +98,9 @@ func (k *asker) find(ctx context.Context, q *inquiry) error {
 		if err := k.lookForGhosts(ctx, q); err != nil || len(q.living) > 0 {
 			return err
 		}
+	}
+	if k.bare && q.what == mayBeThere {
+		return k.searchNumbers(ctx, q)
 	}
 	places, err := k.places(ctx, q)
 	if err != nil || q.what == whereWrite {

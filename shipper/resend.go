@@ -161,7 +161,7 @@ func (a *assembler) isDenied(call, stream string, now time.Time) bool {
 
 func (a *assembler) askAbout(b *bulk, now time.Time) {
 	l := b.lane
-	if a.isDenied(callMget, l.index, now) || a.isDenied(callResolve, l.index, now) {
+	if a.isDenied(callMget, l.index, now) || a.isDenied(callResolve, l.index, now) || a.isDenied(callSearch, l.index, now) {
 		a.unasked(b, now)
 		return
 	}
@@ -266,7 +266,7 @@ func (a *assembler) hear(q *inquiry) {
 	case len(q.living) > 0:
 		a.problems.note(slog.LevelInfo, 1, "Elasticsearch still works on a request that was cut; its lines wait until that is done", q.living[0], "index", l.index)
 		a.askLater(b, now)
-	case q.denied[callMget] || q.denied[callResolve]:
+	case q.denied[callMget] || q.denied[callResolve] || q.denied[callSearch]:
 		a.unasked(b, now)
 	case q.denied[callTasks]:
 		b.due = now
@@ -316,6 +316,9 @@ var deniedText = map[string]string{
 		"after a cut request its lines are sent again only when the server's own time limit has passed",
 	callResolve: lacksLookup,
 	callMget:    lacksLookup,
+	callSearch:  lacksLookup,
+	callRefresh: "these credentials may not refresh an index (index privilege maintenance): with output.elasticsearch.ids: auto, " +
+		"lines that were stored within the last refresh interval are not found, and can be stored twice when they are sent again",
 	callDelete: "these credentials may not delete the newer one of two copies of a line (index privilege delete): " +
 		"lines that a rollover doubled stay so, and are counted as doubled",
 }
