@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"mesoscope/agent"
 	"mesoscope/agent/status"
 	"mesoscope/config"
 	"mesoscope/record"
@@ -36,7 +37,11 @@ func newElasticsearchOutput(p *process, cfg config.Elasticsearch) (output, error
 	if err != nil {
 		return nil, err
 	}
-	sink, err := shipper.NewElasticsearch(cfg, shipper.WithLogger(p.log), shipper.WithRegisterer(p.registry),
+	id, err := agent.ID(p.stateDir())
+	if err != nil {
+		return nil, errors.Join(err, dead.Close())
+	}
+	sink, err := shipper.NewElasticsearch(cfg, shipper.WithName(id), shipper.WithLogger(p.log), shipper.WithRegisterer(p.registry),
 		shipper.WithMemoryLimit(int64(p.cfg.MemoryLimit)), shipper.WithDeadLetters(dead))
 	if err != nil {
 		return nil, errors.Join(err, dead.Close())
