@@ -201,7 +201,7 @@ func booksOf(t testing.TB) []*record.Batch {
 	}
 	g := new(record.Batch)
 	g.Reset(gaps, nil)
-	auditAdd(g, origin.GapID(700), own)
+	auditAdd(g, origin.GapID(receipt.Gap{Reason: "truncated in place", From: 700}), own)
 	return []*record.Batch{r, auditBatch(s, "g1", "", 0, 1), g}
 }
 
