@@ -317,7 +317,7 @@ func (q verifyQuestion) gaps(ctx context.Context, store search.Store, receipts m
 			out = append(out, gapFinding(f, receipt.Gap{Bytes: b.receipt.Bytes.Gap, Reason: "the receipt does not say where"}))
 		}
 	}
-	query := search.And(q.subject, search.Not(search.Exists("event.sequence")), search.Term("event.kind", "pipeline_error"))
+	query := search.And(q.subject, search.Not(search.Exists("event.sequence")), search.Term("event.kind", gapKind))
 	err := eachDocument(ctx, store, search.Request{Query: query, Since: q.since, Until: q.until}, func(d bookDocument) {
 		if d.Mesoscope.Gap != nil {
 			f := d.finding()
