@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -67,8 +68,9 @@ type Discoverer struct {
 	self   string
 	log    *slog.Logger
 	m      *metrics
-	client *client.Client // nil: no docker.socket
-	back   *readback      // nil: nothing can be read through the API
+	client *client.Client         // nil: no docker.socket
+	back   *readback              // nil: nothing can be read through the API
+	engine atomic.Pointer[string] // version of the engine that the API is of; nil: not known
 
 	// The rest belongs to Run.
 	files    files
@@ -79,6 +81,7 @@ type Discoverer struct {
 	onDisk   map[string]bool // ids whose directory was there at some time
 	again    map[string]bool // ids to look at again soon
 	set      map[string]Container
+	version  string // of the engine, as of the set
 	dirty    bool
 	said     map[string]bool
 
@@ -164,7 +167,7 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 	}
 	lists := make(chan map[string]Container)
 	if d.client != nil {
-		a := &api{client: d.client, socket: d.opt.Docker.Socket, log: d.log, m: d.m,
+		a := &api{client: d.client, socket: d.opt.Docker.Socket, log: d.log, m: d.m, engine: &d.engine,
 			onDisk: func(id string) bool {
 				return readable(filepath.Join(d.files.dir, id, "config.v2.json")) == nil
 			},
