@@ -143,7 +143,7 @@ func why(err error) string {
 	case errors.Is(err, syscall.EROFS):
 		return "the mount is read-only: mount it read-write"
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		return "not permitted: run as the owner of the log files, or with CAP_FOWNER and CAP_DAC_OVERRIDE; as root, see whether this file system has hard links"
+		return "not permitted: run as the owner of the log files, or with CAP_DAC_OVERRIDE (where the folder is yours, CAP_FOWNER will do); as root, see whether this file system has hard links"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "the file system is full"
 	}
