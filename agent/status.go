@@ -92,9 +92,13 @@ func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []st
 // Status is how the agent is, but for its output.
 func (a *Agent) Status() status.Status {
 	hold := a.holdStatus()
+	problems := holdProblems(hold)
+	if loss := a.discover.SourceLoss(); loss != "" {
+		problems = append(problems, loss)
+	}
 	return status.Status{
 		Version: version.Version, Node: a.host.Name, UptimeSeconds: time.Since(a.started).Seconds(),
-		Hold: hold, Problems: holdProblems(hold),
+		Hold: hold, Problems: problems,
 	}
 }
 

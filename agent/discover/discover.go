@@ -66,6 +66,7 @@ type Discoverer struct {
 	opt    Options
 	rules  []rule
 	self   string
+	loss   *engineLoss // nil: no engine
 	log    *slog.Logger
 	m      *metrics
 	client *client.Client         // nil: no docker.socket
@@ -118,6 +119,12 @@ func New(opt Options) (*Discoverer, error) {
 	}
 	if d.client, err = newAPI(opt.Docker.Socket); err != nil {
 		return nil, err
+	}
+	d.loss = newEngineLoss(daemonConfig, d.log)
+	if opt.Registry != nil {
+		if err := opt.Registry.Register(d.loss); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
 	}
 	if opt.CopyDir != "" {
 		// A client of its own: Client.Events reads the client's API version
@@ -177,6 +184,7 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 				}
 			}}
 		wg.Go(func() { a.run(ctx, lists) })
+		wg.Go(func() { d.loss.run(ctx) })
 	}
 
 	look := time.NewTimer(0)
