@@ -28,15 +28,20 @@ const tryName = "mesoscope-try"
 // only when the log has its first line, which may be when nobody looks at the
 // agent any more; and that links cannot be removed it would say when they have
 // filled the disk.
-func (h *hold) try(path string) {
-	if h.dir == "" {
+func (h *hold) try(t Target) {
+	if h.dir == "" || t.Steady {
 		return
 	}
-	f, err := os.Open(path)
+	// A folder that somebody else writes to may have anything in the place of a
+	// log: a pipe, on which an open would wait for ever, or a symbolic link.
+	f, err := os.OpenFile(t.Path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return // no log yet, or none that can be read: that is said elsewhere
 	}
 	defer f.Close()
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return
+	}
 	on := mountOf(f)
 	h.mu.Lock()
 	tried := h.tried[on]
