@@ -221,7 +221,7 @@ func TestAPIAlone(t *testing.T) {
 	one, two := fullID("1"), fullID("2")
 	e.change(one, "create", func(c *fakeContainer) {
 		c.name, c.running = "one", true
-		c.log = []entry{{t0, "stdout", []byte("hi\n")}}
+		c.log = []entry{{time: t0, stream: "stdout", log: []byte("hi\n")}}
 	})
 	var log lockedBuffer
 	opt := e.options(t)
@@ -293,7 +293,7 @@ func TestLogCut(t *testing.T) {
 			id := fullID("1")
 			var want strings.Builder
 			for i := range 60 {
-				en := entry{t0.Add(time.Duration(i/2) * time.Second), "stdout", fmt.Appendf(nil, "line %d\n", i/3)}
+				en := entry{time: t0.Add(time.Duration(i/2) * time.Second), stream: "stdout", log: fmt.Appendf(nil, "line %d\n", i/3)}
 				if i%10 == 4 {
 					en.log = []byte("a piece ")
 				}
@@ -324,7 +324,7 @@ func TestLogCut(t *testing.T) {
 			e.change(id, "start", func(c *fakeContainer) {
 				c.running = true
 				c.started++
-				c.log = append(c.log, entry{t0.Add(time.Hour), "stdout", []byte("again\n")})
+				c.log = append(c.log, entry{time: t0.Add(time.Hour), stream: "stdout", log: []byte("again\n")})
 			})
 			until(t, "the next run's line", 10*time.Second, func() bool {
 				b, _ := os.ReadFile(path)
