@@ -178,7 +178,11 @@ func (e *fakeEngine) logs(w http.ResponseWriter, r *http.Request) {
 			if m.time.Before(since) {
 				continue
 			}
-			switch text := stamp(m.time) + string(m.log); {
+			details := ""
+			if r.FormValue("details") == "1" {
+				details = string(m.attrs) + "IMAGE_NAME=web%3A3 "
+			}
+			switch text := stamp(m.time) + details + string(m.log); {
 			case c.tty:
 				out.WriteString(text)
 			case m.stream == "stderr":
@@ -294,20 +298,24 @@ func TestLogCut(t *testing.T) {
 			var want strings.Builder
 			for i := range 60 {
 				en := entry{time: t0.Add(time.Duration(i/2) * time.Second), stream: "stdout", log: fmt.Appendf(nil, "line %d\n", i/3)}
+				copied := en
 				if i%10 == 4 {
 					en.log = []byte("a piece ")
+					en.attrs = fmt.Appendf(nil, "CONTAINER_PARTIAL_ID=%d,CONTAINER_PARTIAL_LAST=false,", i)
+					copied = en
 				}
-				if i%10 == 5 {
-					en.time = t0.Add(time.Duration((i-1)/2) * time.Second)
+				if i%10 == 5 { // journald stamps each piece; in the copy they have one time
+					en.time = t0.Add(time.Duration((i-1)/2)*time.Second + 100*time.Millisecond)
+					en.attrs = fmt.Appendf(nil, "CONTAINER_PARTIAL_ID=%d,CONTAINER_PARTIAL_LAST=true,", i-1)
 				}
 				if i%4 == 0 && !tty && i%10 != 4 {
-					en.stream = "stderr"
+					en.stream, copied.stream = "stderr", "stderr"
 				}
 				e.change(id, "", func(c *fakeContainer) {
 					c.name, c.driver, c.tty, c.running, c.cut = "one", "journald", tty, true, 10
 					c.log = append(c.log, en)
 				})
-				want.Write(encode(t, en))
+				want.Write(encode(t, copied))
 			}
 			s := discoverFor(t, e.options(t))
 			path := s.container(id, func(c Container) bool { return c.ViaAPI }).LogPath

@@ -236,18 +236,6 @@ func TestRealCopyEqualsJSONFile(t *testing.T) {
 	}
 }
 
-func short(b []byte) string {
-	var out strings.Builder
-	for line := range bytes.Lines(b) {
-		if len(line) > 200 {
-			fmt.Fprintf(&out, "%s … %d … %s", line[:60], len(line), line[len(line)-80:])
-		} else {
-			out.Write(line)
-		}
-	}
-	return out.String()
-}
-
 // Restarted 20 times under load: no duplicate, no loss.
 func TestRealReadBackRestarts(t *testing.T) {
 	for _, driver := range []string{"local", "journald"} {
