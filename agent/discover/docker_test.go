@@ -35,6 +35,7 @@ type fakeContainer struct {
 	tty, running bool
 	log          []entry
 	started      int
+	finished     string
 	cut          int           // a logs response ends without notice after so many bytes; 0: never
 	more         chan struct{} // closed when the log or the state changed
 }
@@ -146,7 +147,7 @@ func (e *fakeEngine) inspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"Id": id, "Name": "/" + c.name, "Created": t0.Format(time.RFC3339Nano), "Image": "sha256:1",
-		"LogPath": "/nonexistent/" + id + "-json.log", "State": map[string]any{"Running": c.running, "StartedAt": fmt.Sprint(c.started)},
+		"LogPath": "/nonexistent/" + id + "-json.log", "State": map[string]any{"Running": c.running, "StartedAt": fmt.Sprint(c.started), "FinishedAt": c.finished},
 		"Config":     map[string]any{"Image": "web:3", "Tty": c.tty, "Labels": map[string]string{"app": "web"}, "Env": []string{"MESOS_TASK_ID=t", "SECRET=x"}},
 		"HostConfig": map[string]any{"NetworkMode": "default", "LogConfig": map[string]any{"Type": c.driver}}})
 }
@@ -341,6 +342,26 @@ func TestLogCut(t *testing.T) {
 			e.change(id, "destroy", nil)
 			s.container(id, func(c Container) bool { return !c.Running && c.ViaAPI })
 		})
+	}
+}
+
+// What a container prints last may reach the journal when it has ended, and
+// the log has been read to what was its end.
+func TestJournalLags(t *testing.T) {
+	e := newFakeEngine(t)
+	id := fullID("1")
+	first := entry{time: t0, stream: "stdout", log: []byte("first\n")}
+	e.change(id, "create", func(c *fakeContainer) {
+		c.name, c.driver, c.log, c.finished = "one", "journald", []entry{first}, time.Now().Format(time.RFC3339Nano)
+	})
+	s := discoverFor(t, e.options(t))
+	path := s.container(id, func(c Container) bool { return c.ViaAPI }).LogPath
+	until(t, "the first line", 10*time.Second, func() bool { b, _ := os.ReadFile(path); return string(b) == string(encode(t, first)) })
+	last := entry{time: t0.Add(1), stream: "stdout", log: []byte("last\n")}
+	e.change(id, "", func(c *fakeContainer) { c.log = append(c.log, last) })
+	s.container(id, func(c Container) bool { return !c.Running }) // nothing comes any more
+	if b, err := os.ReadFile(path); err != nil || string(b) != string(encode(t, first))+string(encode(t, last)) {
+		t.Errorf("%v\n%s", err, b)
 	}
 }
 

@@ -26,6 +26,11 @@ const (
 	// flushSize is how much is collected before it is written while Docker
 	// has more at hand.
 	flushSize = 256 << 10
+	// journaldLag is how long after a container's end its last lines may still be
+	// on their way from dockerd through journald; dockerd itself waits as long.
+	journaldLag = 5 * time.Second
+	// lagLook is how often they are asked for.
+	lagLook = time.Second
 )
 
 // errGone says that the container does not exist any more.
@@ -35,6 +40,14 @@ var errGone = errors.New("the container has gone")
 type runState struct {
 	running           bool
 	started, finished string
+	driver            string
+}
+
+// lags says whether a log that was read to its end may get more lines, although
+// its container has ended.
+func (s *runState) lags() bool {
+	finished, err := time.Parse(time.RFC3339Nano, s.finished)
+	return s.driver == journald && err == nil && time.Since(finished).Abs() < journaldLag
 }
 
 // run copies until the container has gone. Every end of a connection has the
@@ -44,6 +57,7 @@ func (f *follower) run(ctx context.Context) {
 	wait, said := followRetryMin, ""
 	var done *runState // the state in which the log was read to its end
 	for ctx.Err() == nil {
+		before := f.copied
 		state, err := f.round(ctx, done)
 		switch {
 		case ctx.Err() != nil:
@@ -79,6 +93,11 @@ func (f *follower) run(ctx context.Context) {
 			f.await(ctx, 50*time.Millisecond) // the stream ended and it runs on: a restart
 			continue
 		}
+		if state.lags() || state.driver == journald && f.copied > before {
+			done = nil
+			f.await(ctx, lagLook)
+			continue
+		}
 		done = state
 		f.state(func() { f.problem, f.refused, f.complete = "", false, true })
 		f.await(ctx, followIdle)
@@ -109,7 +128,8 @@ func (f *follower) round(ctx context.Context, done *runState) (*runState, error)
 	if r.State == nil || r.Config == nil || r.HostConfig == nil {
 		return nil, errors.New("inspect gives no state")
 	}
-	state := &runState{running: r.State.Running || r.State.Restarting, started: r.State.StartedAt, finished: r.State.FinishedAt}
+	state := &runState{running: r.State.Running || r.State.Restarting, started: r.State.StartedAt, finished: r.State.FinishedAt,
+		driver: r.HostConfig.LogConfig.Type}
 	if done != nil && *done == *state {
 		return state, nil
 	}
@@ -128,13 +148,13 @@ func (f *follower) round(ctx context.Context, done *runState) (*runState, error)
 		return nil, err
 	}
 	f.state(func() { f.problem, f.refused, f.complete = "", false, false })
-	return state, f.read(ctx, w, logSort{tty: r.Config.Tty, journald: r.HostConfig.LogConfig.Type == "journald"}, state.running)
+	return state, f.read(ctx, w, logSort{r.Config.Tty, state.driver}, state.running)
 }
 
 // A logSort is what decides how a logs response is to be read.
 type logSort struct {
-	tty      bool // one stream, without frames
-	journald bool // pieces of a line have different times
+	tty    bool // one stream, without frames
+	driver string
 }
 
 // read copies one logs response.
@@ -146,7 +166,7 @@ func (f *follower) read(ctx context.Context, w *window, sort logSort, follow boo
 		since = fmt.Sprintf("%d.%09d", w.since.Unix(), w.since.Nanosecond())
 	}
 	body, err := f.r.client.ContainerLogs(ctx, f.id, container.LogsOptions{
-		ShowStdout: true, ShowStderr: true, Timestamps: true, Details: sort.journald, Follow: follow, Since: since})
+		ShowStdout: true, ShowStderr: true, Timestamps: true, Details: sort.driver == journald, Follow: follow, Since: since})
 	if err != nil {
 		return err
 	}
@@ -169,10 +189,10 @@ func (f *follower) read(ctx context.Context, w *window, sort logSort, follow boo
 func (f *follower) messages(body io.Reader, sort logSort) messages {
 	r := bufio.NewReaderSize(body, 32<<10)
 	if sort.tty {
-		return &ttyMessages{r: r, details: sort.journald, unstamped: f.r.m.unreadable.Inc, now: time.Now}
+		return &ttyMessages{r: r, details: sort.driver == journald, unstamped: f.r.m.unreadable.Inc, now: time.Now}
 	}
 	m := newFrames(r, f.r.m.unreadable.Inc)
-	m.details = sort.journald
+	m.details = sort.driver == journald
 	return m
 }
 
@@ -182,6 +202,7 @@ func (f *follower) copyAll(ctx context.Context, msgs messages, w *window, sort l
 	var copied, overlap int
 	pieces, replays := newPieces(), newReplays()
 	flush := func() error {
+		f.copied += copied
 		f.r.m.copied.Add(float64(copied))
 		f.r.m.overlap.Add(float64(overlap))
 		copied, overlap = 0, 0
@@ -199,8 +220,10 @@ func (f *follower) copyAll(ctx context.Context, msgs messages, w *window, sort l
 			return err
 		}
 		progress.Store(max(progress.Load(), e.time.UnixNano()))
-		if sort.journald {
+		if sort.driver == journald {
 			pieces.place(&e)
+		} else if sort.driver != jsonFile {
+			endPiece(&e)
 		}
 		enc.Reset()
 		if err := appendEntry(&enc, e); err != nil {
@@ -210,7 +233,7 @@ func (f *follower) copyAll(ctx context.Context, msgs messages, w *window, sort l
 		// journald stamps in microseconds, so equal lines may be two of them; it
 		// has no files of dockerd's either.
 		known := w.known(e, enc.Bytes())
-		if !sort.journald && replays.again(w.seed, e, enc.Bytes()) || known {
+		if sort.driver != journald && replays.again(w.seed, e, enc.Bytes()) || known {
 			overlap++
 		} else {
 			f.copy.add(enc.Bytes())
@@ -248,7 +271,7 @@ func (f *follower) watchdog(ctx context.Context, progress *atomic.Int64, sort lo
 // newest is the time of the log's last entry.
 func (f *follower) newest(ctx context.Context, sort logSort) (t time.Time, err error) {
 	body, err := f.r.client.ContainerLogs(ctx, f.id, container.LogsOptions{
-		ShowStdout: true, ShowStderr: true, Timestamps: true, Details: sort.journald, Tail: "1"})
+		ShowStdout: true, ShowStderr: true, Timestamps: true, Details: sort.driver == journald, Tail: "1"})
 	if err != nil {
 		return t, err
 	}

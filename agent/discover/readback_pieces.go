@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+const journald = "journald" // the driver
+
 // partialID is the field of the journal in which Docker names the line that a
 // piece belongs to. Docker 20.10 gives it among the details of a message, later
 // ones keep it for themselves.
@@ -47,6 +49,14 @@ func (p *pieces) place(e *entry) {
 		p.open[e.stream] = openLine{id, e.time}
 	} else {
 		delete(p.open, e.stream)
+	}
+}
+
+// endPiece puts the newline behind the last piece of a line that Docker 20.10
+// leaves out when it reads its own format (the driver local, dual logging).
+func endPiece(e *entry) {
+	if n := len(e.log); n < pieceSize && (n == 0 || e.log[n-1] != '\n') {
+		e.log = append(e.log[:n:n], '\n') // what follows in the array is the next message
 	}
 }
 

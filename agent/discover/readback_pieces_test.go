@@ -51,6 +51,21 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+func TestEndPiece(t *testing.T) {
+	full := strings.Repeat("x", pieceSize)
+	array := []byte("endNEXT")
+	for in, want := range map[string]string{"": "\n", "a\n": "a\n", "\r": "\r\n", full: full, full[1:]: full[1:] + "\n"} {
+		e := entry{log: []byte(in)}
+		if endPiece(&e); string(e.log) != want {
+			t.Errorf("%.9q of %d bytes became %d", in, len(in), len(e.log))
+		}
+	}
+	e := entry{log: array[:3]}
+	if endPiece(&e); string(e.log) != "end\n" || string(array) != "endNEXT" {
+		t.Errorf("%q, %q", e.log, array)
+	}
+}
+
 func TestCutDetails(t *testing.T) {
 	for in, want := range map[string][2]string{
 		"a=b,c=d text of it\n": {"a=b,c=d", "text of it\n"},
