@@ -345,6 +345,30 @@ func TestLogCut(t *testing.T) {
 	}
 }
 
+// dockerd makes a container's directory, and hostconfig.json in it, before its
+// API knows the container: that is not one that has gone.
+func TestCopyBeforeEngineKnows(t *testing.T) {
+	e := newFakeEngine(t)
+	r := newFakeRoot(t)
+	id := fullID("1")
+	opt := e.options(t)
+	opt.Docker.Root = r.root
+	r.mkdir(id)
+	r.write(id, "hostconfig.json", `{"LogConfig":{"Type":"local","Config":{}},"NetworkMode":"default"}`)
+	s := discoverFor(t, opt)
+	until(t, "the follower's question", 10*time.Second, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.inspects > 0
+	})
+	en := entry{time: t0, stream: "stdout", log: []byte("hi\n")}
+	e.change(id, "create", func(c *fakeContainer) { c.name, c.driver, c.log = "one", "local", []entry{en} })
+	path := s.container(id, func(c Container) bool { return c.ViaAPI && !c.Running }).LogPath
+	if b, err := os.ReadFile(path); err != nil || string(b) != string(encode(t, en)) {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
 // What a container prints last may reach the journal when it has ended, and
 // the log has been read to what was its end.
 func TestJournalLags(t *testing.T) {

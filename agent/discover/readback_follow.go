@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -113,7 +114,10 @@ func (f *follower) round(ctx context.Context, done *runState) (*runState, error)
 	r, err := f.r.client.ContainerInspect(asking, f.id)
 	cancel()
 	if cerrdefs.IsNotFound(err) {
-		if readable(filepath.Join(f.r.containers, f.id, "config.v2.json")) == nil {
+		// Its directory is there before the engine tells of it (hostconfig.json,
+		// which names the driver, even before config.v2.json) and until it has
+		// been forgotten.
+		if _, dirErr := os.Stat(filepath.Join(f.r.containers, f.id)); dirErr == nil {
 			return nil, fmt.Errorf("this engine does not know the container, but its directory is there: %w", err)
 		}
 		// The copy is opened for its side effect: a torn end is cut.
