@@ -47,7 +47,7 @@ type Options struct {
 	Sink tail.Sink
 	// Returning says that an agent has worked with StateDir before.
 	Returning bool
-	Log  *slog.Logger
+	Log       *slog.Logger
 	// Registry takes the metrics; nil: none.
 	Registry prometheus.Registerer
 }

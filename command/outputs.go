@@ -11,6 +11,7 @@ import (
 
 	"mesoscope/agent"
 	"mesoscope/agent/status"
+	"mesoscope/agent/tail"
 	"mesoscope/config"
 	"mesoscope/record"
 	"mesoscope/shipper"
@@ -23,6 +24,8 @@ type elasticsearchOutput struct {
 	dead      *shipper.DeadLetters
 	templates *templates
 }
+
+var _ tail.Sink = (*elasticsearchOutput)(nil)
 
 // deadLetterBytes bounds the dead-letter file. When it is full, what would go
 // there is kept unsettled and said; nothing is deleted.
