@@ -3,6 +3,9 @@ package main
 import (
 	"flag"
 	"io"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"mesoscope/internal/jsonfile"
@@ -16,6 +19,7 @@ type options struct {
 	unguarded     bool
 	rate          float64
 	only, not     string
+	containers    string
 	dir           string
 	keep          bool
 	race          bool
@@ -34,6 +38,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	fs.Float64Var(&o.rate, "rate", 0, "lines a second of a container, on average; 0: 100, less for long runs")
 	fs.StringVar(&o.only, "only", "", "only these faults, comma separated")
 	fs.StringVar(&o.not, "not", "", "all but these faults")
+	fs.StringVar(&o.containers, "containers", "", "begin with these containers only, comma separated: 1 is the first of options.go")
 	fs.StringVar(&o.dir, "dir", "", "where the folder of the run is made; empty: the system's folder for temporary files")
 	fs.BoolVar(&o.keep, "keep", false, "keep the folder of the run even if nothing is wrong")
 	fs.BoolVar(&o.race, "race", false, "build the agent with the race detector; needs a C compiler")
@@ -63,6 +68,20 @@ type logOptions struct {
 
 // logs are the containers that a run begins with.
 func (o options) logs() []logOptions {
+	all := o.all()
+	if o.containers == "" {
+		return all
+	}
+	var list []logOptions
+	for i, l := range all {
+		if slices.Contains(strings.Split(o.containers, ","), strconv.Itoa(i+1)) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+func (o options) all() []logOptions {
 	if o.unguarded {
 		return []logOptions{
 			{Options: jsonfile.Options{MaxSize: 20_000, MaxFile: 1}},

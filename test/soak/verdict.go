@@ -172,7 +172,9 @@ func (v *verdict) checkText(t *history, l *truth, d *document) {
 	case cut && d.Error.Message != "" && bytes.HasPrefix(want, message) && len(message) > 31_000:
 	case cut && bytes.HasPrefix(want, message) && n <= mostMessage && n > mostMessage-12:
 	default:
-		v.fail(text, t, l, fmt.Sprintf("the message is %s (%d bytes, flags %q), not %s (%d bytes); the first difference is at byte %d", quote(message), len(message), d.Log.Flags, quote(want), len(want), differ(message, want)))
+		n := differ(message, want)
+		found := bytes.Index(want, message[n:min(n+64, len(message))])
+		v.fail(text, t, l, fmt.Sprintf("the message is %s (%d bytes, flags %q), not %s (%d bytes); the first difference is at byte %d, what follows stands at byte %d", quote(message), len(message), d.Log.Flags, quote(want), len(want), n, found))
 	}
 }
 
@@ -189,7 +191,7 @@ func differ(a, b []byte) int {
 func (v *verdict) checkPlace(t *history, l *truth, d *document) {
 	id := t.c.spec.ID + "/" + d.Log.File.Generation
 	file := l.Parts[0].File
-	if other, there := v.names[id]; there && other != file && v.h.forgotten == 0 {
+	if other, there := v.names[id]; there && other != file && v.h.forgotten == 0 && t.whole(file) && t.whole(other) {
 		v.fail(order, t, l, fmt.Sprintf("its generation %s stands for file %d as well", d.Log.File.Generation, other))
 	}
 	v.names[id] = file
