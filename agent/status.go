@@ -58,7 +58,7 @@ func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []st
 	}
 	base.Path, base.Size, base.Offset = s.Path, s.Size, s.Offset
 	base.LagBytes, base.LagSeconds, base.State = s.LagBytes, s.LagSeconds, s.State
-	base.LastError = cmp.Or(s.Problem, c.Problem)
+	base.LastError, base.Blocked = cmp.Or(s.Problem, c.Problem), s.Blocked
 	switch {
 	case c.ViaAPI:
 		base.Guarantee = atLeastOnce
@@ -89,25 +89,11 @@ func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []st
 
 // Status is how the agent is, but for its output.
 func (a *Agent) Status() status.Status {
-	st := status.Status{
+	hold := a.holdStatus()
+	return status.Status{
 		Version: version.Version, Node: a.host.Name, UptimeSeconds: time.Since(a.started).Seconds(),
-		Hold: status.Hold{Dir: a.opt.Config.Hold.Dir, State: "ok"}, Problems: []string{},
+		Hold: hold, Problems: holdProblems(hold),
 	}
-	a.mu.Lock()
-	st.Hold.Problem = cmp.Or(a.holdProblem, a.tail.HoldProblem())
-	a.mu.Unlock()
-	switch {
-	case !a.opt.Hold:
-		st.Hold = status.Hold{State: "off"}
-	case st.Hold.Problem != "":
-		st.Hold.State = "off"
-	default:
-		st.Hold.Bytes = a.tail.HeldBytes()
-		if budget := int64(a.opt.Config.Hold.Budget); budget > 0 && st.Hold.Bytes > budget {
-			st.Hold.State = "over budget"
-		}
-	}
-	return st
 }
 
 // Counts reads the totals out of the metrics, so that `mesoscope status` and

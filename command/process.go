@@ -20,6 +20,7 @@ import (
 
 	"mesoscope/agent"
 	"mesoscope/agent/status"
+	"mesoscope/agent/tail"
 	"mesoscope/config"
 	"mesoscope/internal/listen"
 	"mesoscope/internal/lockfile"
@@ -105,6 +106,7 @@ func (p *process) stateDir() string { return filepath.Join(p.cfg.DataDir, string
 // follow adds an Agent.
 func (p *process) follow(o agent.Options) error {
 	o.Out, o.Log = p.out, p.log
+	o.Sink, _ = p.output.(tail.Sink) // the embedded store takes everything, and has no backing indices
 	a, err := agent.New(o)
 	if err != nil {
 		return Exit{Bad, err}
@@ -167,10 +169,9 @@ func (p *process) status() status.Status {
 		s := a.Status()
 		if i == 0 {
 			st = s
+			continue
 		}
-		if s.Hold.Problem != "" {
-			st.Problems = append(st.Problems, s.Hold.Problem)
-		}
+		st.Problems = append(st.Problems, s.Problems...)
 	}
 	st.Output = p.output.Status()
 	if st.Output.State == status.OutputPaused {

@@ -85,10 +85,6 @@ func TestItemAnswers(t *testing.T) {
 					r.t.Errorf("log:\n%s", r.logs)
 				}
 			}},
-		{name: "409 is a duplicate", fault: fakees.ItemFault{Status: 409, Type: "version_conflict_engine_exception"}, times: 1, ids: "a c", within: time.Second,
-			check: func(r *rig) {
-				r.wantCount("duplicate", r.sink.metrics.duplicate, 1)
-			}},
 		{name: "403 pauses", fault: fakees.ItemFault{Status: 403, Type: "security_exception", Reason: "action [indices:data/write/bulk[s]] is unauthorized"}, times: 3, ids: "a c b", within: 20 * time.Second,
 			check: func(r *rig) { wantPaused(r, "output paused: Elasticsearch does not let us write") }},
 		{name: "404 pauses", fault: fakees.ItemFault{Status: 404, Type: "index_not_found_exception"}, times: 3, ids: "a c b", within: 20 * time.Second,
@@ -478,7 +474,11 @@ func TestAssemblyAllocatesNothingPerDocument(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := &assembler{lanes: map[string]*lane{}, bulkMax: 8 << 20}
+		sink, err := NewElasticsearch(testConfig(), WithTransport((&fakees.Server{}).Transport()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newAssembler(sink, nil, "run")
 		ids := make([]string, 1000)
 		for i := range ids {
 			ids[i] = "id" + string(rune('a'+i%26)) + string(rune('a'+i/26))

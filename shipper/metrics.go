@@ -10,6 +10,11 @@ import (
 type metrics struct {
 	delivered    prometheus.Counter
 	duplicate    prometheus.Counter
+	doubled      prometheus.Counter
+	mended       prometheus.Counter
+	collided     prometheus.Counter
+	returned     *prometheus.CounterVec // reason
+	questions    *prometheus.CounterVec // what, result
 	quarantined  prometheus.Counter
 	reduced      prometheus.Counter
 	truncated    prometheus.Counter
@@ -38,8 +43,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return register(reg, prometheus.NewGauge(prometheus.GaugeOpts{Name: "mesoscope_" + name, Help: help}))
 	}
 	return &metrics{
-		delivered:    counter("lines_delivered_total", "Documents that the store took."),
-		duplicate:    counter("lines_duplicate_total", "Documents that the store had already (an earlier attempt had arrived)."),
+		delivered: counter("lines_delivered_total", "Documents that the store took."),
+		duplicate: counter("lines_duplicate_total", "Documents that the store had already (an earlier attempt had arrived)."),
+		doubled:   counter("lines_doubled_total", "Documents that are stored twice, because the data stream rolled over between two attempts and the newer copy may not be deleted."),
+		mended:    counter("lines_mended_total", "Documents that were stored twice for the same reason, until the newer copy was deleted."),
+		collided:  counter("lines_collided_total", "Documents whose _id another line has; they are in the dead-letter file."),
+		returned:  counters("lines_returned_total", "Lines given back to their files because their data stream is paused, by why.", "reason"),
+		questions: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mesoscope_lookups_total", Help: "Questions about what is stored already, by occasion and what became of them.",
+		}, []string{"what", "result"})),
 		quarantined:  counter("lines_quarantined_total", "Documents that Elasticsearch put into the failure store of the data stream."),
 		reduced:      counter("lines_reduced_total", "Documents that were refused and then stored in a reduced form."),
 		truncated:    counter("lines_truncated_total", "Documents whose message was cut because Elasticsearch found them too large."),

@@ -6,17 +6,21 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"mesoscope/record"
 )
 
 // A verdict is what happens to an item because of its answer.
 type verdict int
 
 const (
-	isFinal    verdict = iota // stored, in quarantine, or dropped by the server: settled
+	isFinal    verdict = iota // stored, there already, in quarantine, or dropped by the server: settled
 	goesAgain                 // the same again, later
 	isReduced                 // once more in a form that no mapping can refuse
 	isDead                    // into the dead-letter file
 	laneBlocks                // the destination takes nothing: pause it, then the same again
+	isMoved                   // stored elsewhere than expected: is it there twice?
+	isStrange                 // there already, although it was never sent
 )
 
 const (
@@ -29,13 +33,20 @@ const (
 // judge brings the history up to date. stored is when another item of the same
 // index was stored last. For laneBlocks, why is the pause's label.
 func judge(o oddItem, r *retry, stored, now time.Time) (v verdict, why string) {
-	if o.quarantined || o.noop {
+	switch {
+	case o.quarantined || o.noop:
+		return isFinal, ""
+	case o.moved:
+		return isMoved, ""
+	case o.duplicate && r.since == "" && r.attempts == 0 && o.where != "":
+		return isStrange, ""
+	case o.duplicate:
 		return isFinal, ""
 	}
 	others := !stored.IsZero() && now.Sub(stored) < othersSucceed
 	if r.attempts == 0 || !others {
 		// As long as nothing else is stored either, the fault is not the item's.
-		r.since = now
+		r.refused = now
 	}
 	if r.same > 0 && r.status == o.status && others {
 		r.same++
@@ -64,7 +75,7 @@ func judge(o oddItem, r *retry, stored, now time.Time) (v verdict, why string) {
 		return refused(r)
 	default: // 2xx and 3xx that nobody knows: cannot be called stored
 	}
-	if others && now.Sub(r.since) >= refusedFor {
+	if others && now.Sub(r.refused) >= refusedFor {
 		return isDead, ""
 	}
 	return goesAgain, ""
@@ -120,9 +131,11 @@ func (a *assembler) settleBulk(b *bulk) {
 	a.metrics.sentBytes.Add(float64(ans.sent))
 	if ans.err == nil && ans.status == http.StatusOK {
 		a.items(b, now)
-		return
+	} else {
+		a.doubt(b, now)
+		a.whole(b, now)
 	}
-	a.whole(b, now)
+	a.tidy(l, now)
 }
 
 // items goes through an answer that has one row for each item.
@@ -132,8 +145,10 @@ func (a *assembler) items(b *bulk, now time.Time) {
 	a.noteAnswer(l, ans)
 	if ans.stored > 0 {
 		l.stored = now
-		l.backing = ans.backing
 	}
+	a.writesTo(l, ans.backing)
+	var moved, strange []retry
+	var busy oddItem
 	var refusals, overload, blocks int
 	from := 0 // position of the first item that is not accounted for
 	span, offset := 0, 0
@@ -162,6 +177,7 @@ func (a *assembler) items(b *bulk, now time.Time) {
 		r := b.at(o.n)
 		v, why := judge(o, &r, l.stored, now)
 		if v == isFinal {
+			a.markFinal(r, o)
 			continue // counted with its neighbours
 		}
 		done(o.n)
@@ -172,6 +188,16 @@ func (a *assembler) items(b *bulk, now time.Time) {
 				span, offset = span+1, 0
 			}
 			a.pin(r.p)
+		}
+		r.where, r.wrote = o.where, v == isMoved && o.status == http.StatusCreated
+		switch v {
+		case isMoved:
+			l.stored = now
+			moved = append(moved, r)
+			continue
+		case isStrange:
+			strange = append(strange, r)
+			continue
 		}
 		refusals++
 		switch v {
@@ -190,6 +216,7 @@ func (a *assembler) items(b *bulk, now time.Time) {
 			a.giveUp(l, r, o, now)
 		case goesAgain:
 			overload++
+			busy = o
 			a.metrics.retried.WithLabelValues(reasonLabel(o.typ)).Inc()
 			a.refusedNote(l, o, "Elasticsearch could not take lines now; only these are sent again", slog.LevelInfo)
 			r.due = now.Add(max(itemBackoff.After(r.attempts), ans.retryAfter))
@@ -197,8 +224,17 @@ func (a *assembler) items(b *bulk, now time.Time) {
 		}
 	}
 	done(b.items)
+	a.question(l, isTwice, moved)
+	a.question(l, isSame, strange)
+	if overload > 0 {
+		a.relieve(l, busy, now)
+	}
 	if b.probe && blocks == 0 {
-		a.resume(l, now)
+		if l.pause.reason == "overload" && overload > 0 {
+			a.pauseLane(l, "overload", busy.typ, busy.reason, now)
+		} else {
+			a.resume(l, now)
+		}
 	}
 	if l.pause.reason == "denied" {
 		a.readCredentials()
@@ -211,8 +247,19 @@ func (a *assembler) items(b *bulk, now time.Time) {
 	}
 	a.metrics.bulks.WithLabelValues(map[bool]string{true: "ok", false: "partial"}[refusals == 0]).Inc()
 	a.metrics.delivered.Add(float64(ans.stored))
-	a.metrics.duplicate.Add(float64(ans.duplicate))
 	a.freeBulk(b)
+}
+
+// markFinal marks an item that ends otherwise than stored.
+func (a *assembler) markFinal(r retry, o oddItem) {
+	switch {
+	case o.quarantined:
+		a.mark(r.p, r.i, record.Quarantined)
+	case o.noop:
+		a.mark(r.p, r.i, record.DroppedByServer)
+	case o.duplicate:
+		a.mark(r.p, r.i, record.Duplicate)
+	}
 }
 
 // noteForm counts an item that was taken in another form than it was read.
@@ -252,6 +299,7 @@ func (a *assembler) noteAnswer(l *lane, ans *answer) {
 	if ans.rerouted != "" && !l.noted["to "+ans.rerouted] {
 		if len(l.noted) < 100 {
 			l.noted["to "+ans.rerouted] = true
+			l.targets = append(l.targets, ans.rerouted)
 		}
 		a.problems.note(slog.LevelWarn, 1, "the server reroutes lines to another data stream", ans.rerouted, "index", l.index)
 	}

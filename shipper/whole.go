@@ -58,7 +58,7 @@ func (a *assembler) noAnswer(b *bulk, now time.Time) {
 		return
 	}
 	if b.items > 1 && errors.Is(ans.err, errAnswerTooLarge) {
-		a.halve(b, now)
+		a.halve(b)
 		return
 	}
 	a.later(b, now, "no answer from Elasticsearch; the same lines are sent again", ans.err.Error())
@@ -72,14 +72,17 @@ func (a *assembler) later(b *bulk, now time.Time, message, example string) {
 	// in it is.
 	if a.lastGood.After(b.firstSent) {
 		if b.items > 1 && b.attempts%3 == 0 {
-			a.halve(b, now)
+			a.halve(b)
 			return
 		}
 		if b.items == 1 && now.Sub(b.firstSent) >= refusedFor {
-			l, r := b.lane, a.single(b)
 			o := oddItem{status: b.answer.status, typ: "unanswered", reason: "for " + refusedFor.String() + ", while others were stored: " + example}
-			a.freeBulk(b)
-			a.giveUp(l, r, o, now)
+			if b.since == "" {
+				a.giveUpBulk(b, o, now)
+				return
+			}
+			b.last = &o // only what is not there is given up
+			a.requeue(b)
 			return
 		}
 	}
@@ -91,7 +94,14 @@ func (a *assembler) later(b *bulk, now time.Time, message, example string) {
 	}
 	a.problems.note(slog.LevelWarn, 1, message, example, "hosts", a.hostNames(), "next_attempt_in", wait.Round(time.Millisecond))
 	a.metrics.retried.WithLabelValues(map[bool]string{true: "unanswered", false: "overload"}[b.answer.err != nil]).Add(float64(b.items))
-	a.requeue(b, now)
+	a.requeue(b)
+}
+
+// giveUpBulk makes a dead letter of the only item of a bulk.
+func (a *assembler) giveUpBulk(b *bulk, o oddItem, now time.Time) {
+	l, r := b.lane, a.single(b)
+	a.freeBulk(b)
+	a.giveUp(l, r, o, now)
 }
 
 // up notes that the cluster answers.
@@ -104,22 +114,29 @@ func (a *assembler) up(now time.Time) {
 	}
 }
 
-func (a *assembler) requeue(b *bulk, due time.Time) {
-	b.due, b.probe = due, false
-	b.lane.queue = append([]*bulk{b}, b.lane.queue...)
+// requeue puts a bulk back to the front of those that wait.
+func (a *assembler) requeue(b *bulk) {
+	b.probe = false
+	l := b.lane
+	if b.since == "" {
+		l.queue = append([]*bulk{b}, l.queue...)
+		return
+	}
+	b.asks, b.looked, b.tries, b.due, b.expect = mayBeThere, false, 0, time.Time{}, nil
+	l.doubts = append([]*bulk{b}, l.doubts...)
 }
 
 // hold pauses the bulk's lane and keeps the bulk for after the pause.
 func (a *assembler) hold(b *bulk, now time.Time, reason, typ, text string) {
 	a.pauseLane(b.lane, reason, typ, text, now)
-	a.requeue(b, now)
+	a.requeue(b)
 }
 
-func (a *assembler) halve(b *bulk, now time.Time) {
+func (a *assembler) halve(b *bulk) {
 	half := a.newBulk(b.lane)
 	b.split(half)
-	a.requeue(half, now)
-	a.requeue(b, now)
+	a.requeue(half)
+	a.requeue(b)
 }
 
 func (a *assembler) tooLarge(b *bulk, now time.Time) {
@@ -128,7 +145,7 @@ func (a *assembler) tooLarge(b *bulk, now time.Time) {
 			a.bulkMax = half
 			a.problems.note(slog.LevelWarn, 1, "Elasticsearch finds bulks too large; they are made smaller (http.max_content_length, or a proxy's limit; see output.elasticsearch.bulk_max_bytes)", fmt.Sprintf("%d bytes", b.bytes), "bulk_max_bytes", half)
 		}
-		a.halve(b, now)
+		a.halve(b)
 		return
 	}
 	l, r := b.lane, a.single(b)
@@ -149,7 +166,7 @@ func (a *assembler) tooLarge(b *bulk, now time.Time) {
 func (a *assembler) badRequest(b *bulk, now time.Time) {
 	l, ans := b.lane, &b.answer
 	if b.items > 1 {
-		a.halve(b, now)
+		a.halve(b)
 		return
 	}
 	o := oddItem{status: ans.status, typ: ans.typ, reason: ans.reason}

@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer, f *Follower) *metrics {
 		}, []string{"reason"}),
 	}
 	if reg != nil {
-		reg.MustRegister(lines, m.bytes, m.garbage, m.gaps, &sourceMetrics{f: f})
+		reg.MustRegister(lines, m.bytes, m.garbage, m.gaps, &sourceMetrics{f: f}, &f.fill)
 	}
 	return m
 }
@@ -78,5 +78,5 @@ func (m *sourceMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, name := range []string{StateFollowing, StateFailing, StateGone} {
 		ch <- prometheus.MustNewConstMetric(sourcesDesc, prometheus.GaugeValue, float64(states[name]), name)
 	}
-	ch <- prometheus.MustNewConstMetric(holdDesc, prometheus.GaugeValue, float64(m.f.hold.Bytes()))
+	ch <- prometheus.MustNewConstMetric(holdDesc, prometheus.GaugeValue, float64(m.f.HeldBytes()))
 }

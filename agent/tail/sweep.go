@@ -24,8 +24,9 @@ func (f *Follower) sweepAll(ctx context.Context) {
 		if all {
 			last = time.Now()
 		}
-		blind, dangling := f.watch.blind.Swap(false), f.dangling.Swap(false)
-		if !all && !blind && !dangling {
+		blind, waiting := f.watch.blind.Swap(false), f.dangling.Swap(false)
+		waiting = f.blocked.Swap(false) || waiting
+		if !all && !blind && !waiting {
 			continue // thousands of silent sources cost nothing
 		}
 		f.mu.Lock()
@@ -37,6 +38,9 @@ func (f *Follower) sweepAll(ctx context.Context) {
 				f.wake(s, true)
 			} else if s.waits() {
 				f.wake(s, false)
+			}
+			if all {
+				f.askReceipts(s)
 			}
 		}
 		f.mu.Unlock()
@@ -83,5 +87,15 @@ func (s *source) linkGone(holdDir string) bool {
 func (s *source) waits() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.dangling
+	return s.dangling || s.blocked != "" || s.noteWait != ""
+}
+
+// askReceipts asks for an open receipt of s when the last one is old enough.
+func (f *Follower) askReceipts(s *source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun && !s.finished && time.Since(s.openAt) >= openEvery {
+		s.openAt = time.Now()
+		s.askNotes(true)
+	}
 }
