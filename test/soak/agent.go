@@ -27,23 +27,18 @@ type agent struct {
 	ready chan string // its address, when it follows
 	ended chan struct{}
 
-	mu       sync.Mutex
-	declared map[string]bool // containers of which it said that lines are lost, or may be
-	fatal    string          // a panic, or a race
+	mu    sync.Mutex
+	fatal string // a panic, or a race
 }
 
 // followingNow is what an agent prints when it works; the group is its address.
 var followingNow = regexp.MustCompile(`following the containers of this node.*status=(\S+)`)
 
-// declares are the words with which the agent says that lines are missing.
-var (
-	declares    = regexp.MustCompile(`lines are lost|lines may be missing|shorter than what was read|log is damaged|given up|gap`)
-	containerID = regexp.MustCompile(`[0-9a-f]{64}`)
-	fatalWords  = regexp.MustCompile(`^panic:|^fatal error:|BUG:|WARNING: DATA RACE`)
-)
+// fatalWords are those of a process that has gone wrong.
+var fatalWords = regexp.MustCompile(`^panic:|^fatal error:|BUG:|WARNING: DATA RACE`)
 
 func newAgent(bin, dir, config string) (*agent, error) {
-	a := &agent{bin: bin, config: filepath.Join(dir, "mesoscope.yml"), declared: map[string]bool{}}
+	a := &agent{bin: bin, config: filepath.Join(dir, "mesoscope.yml")}
 	if err := os.WriteFile(a.config, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
@@ -92,26 +87,13 @@ func (a *agent) read(r io.ReadCloser, cmd *exec.Cmd, ready chan<- string, ended 
 	_ = cmd.Wait() // its error is in ProcessState
 }
 
-// listen takes out of a message what the verdict asks for.
+// listen finds what must never be said.
 func (a *agent) listen(text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if declares.MatchString(text) {
-		for _, id := range containerID.FindAllString(text, -1) {
-			a.declared[id] = true
-		}
-	}
 	if a.fatal == "" && fatalWords.MatchString(text) {
 		a.fatal = strings.TrimSpace(text)
 	}
-}
-
-// hasDeclared says whether the agent ever said that lines of a container are
-// lost or may be.
-func (a *agent) hasDeclared(id string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.declared[id]
 }
 
 var errEnded = errors.New("the agent has ended by itself")

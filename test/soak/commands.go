@@ -84,7 +84,7 @@ func (w *writer) truncate(why string) error {
 	if w.file == nil || w.other != "" {
 		return errNotNow
 	}
-	if err := w.lose(0, why); err != nil {
+	if err := w.lose(0, why, true); err != nil {
 		return err
 	}
 	w.file = nil
@@ -138,7 +138,7 @@ func (w *writer) powerCut(bytes int64, zeros bool) error {
 	if from < w.headEnd {
 		from = w.begins // all of the generation
 	}
-	if err := w.lose(from, "power cut"); err != nil {
+	if err := w.lose(from, "power cut", from == w.begins); err != nil {
 		return err
 	}
 	if from == w.begins {

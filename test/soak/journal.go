@@ -52,6 +52,8 @@ type lostPart struct {
 	From int64  `json:"a"`
 	To   int64  `json:"e"`
 	Why  string `json:"why"`
+	// All says that nothing of the file is left under its name.
+	All bool `json:"all,omitempty"`
 }
 
 // A journal is written by one writer.

@@ -35,8 +35,10 @@ type sink interface {
 // does to whole requests; nil members do nothing.
 type weather struct {
 	name string
-	bulk func(r *rand.Rand, b *fakees.Bulk) fakees.Fault
-	item func(r *rand.Rand, id string, doc []byte) fakees.ItemFault
+	// rolls is one in how many requests begins a new backing index first.
+	rolls int
+	bulk  func(r *rand.Rand, b *fakees.Bulk) fakees.Fault
+	item  func(r *rand.Rand, id string, doc []byte) fakees.ItemFault
 }
 
 // A sky decides about requests: one weather at a time, each with its end.
@@ -54,6 +56,14 @@ func (s *sky) set(w *weather, d time.Duration) {
 }
 
 func (s *sky) clear() { s.set(nil, 0) }
+
+// rolls says whether a new backing index is to begin before the request at hand.
+func (s *sky) rolls() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.current()
+	return w != nil && w.rolls > 0 && s.r.IntN(w.rolls) == 0
+}
 
 // current is the weather now, nil if it is fair. s.mu is held.
 func (s *sky) current() *weather {
@@ -92,7 +102,13 @@ type fakeSink struct {
 }
 
 func newFakeSink(s *sky) (*fakeSink, error) {
-	f := &fakeSink{Server: &fakees.Server{OnBulk: s.bulk, OnItem: s.item}}
+	f := &fakeSink{Server: &fakees.Server{OnItem: s.item}}
+	f.OnBulk = func(b *fakees.Bulk) fakees.Fault {
+		if s.rolls() {
+			f.Server.Rollover(b.Index)
+		}
+		return s.bulk(b)
+	}
 	var err error
 	if f.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, err

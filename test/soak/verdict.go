@@ -52,9 +52,10 @@ type document struct {
 type verdict struct {
 	h        *harness
 	by       map[string]*history // by container id
-	declared map[string]bool     // containers with a gap document
-	names    map[string]int      // container/generation -> file
-	numbers  map[string][]*truth // container/generation/stream -> lines with damage in their file, as they come
+	declared map[*history][]declaration
+	seen     map[*history]map[int]bool // files that something is stored of
+	names    map[string]int            // container/generation -> file
+	numbers  map[string][]*truth       // container/generation/stream -> lines with damage in their file, as they come
 	sequence map[*truth]int64
 	failures []failure
 	counts   map[string]int // failures by kind
@@ -65,6 +66,8 @@ type verdict struct {
 	Files    int
 	Dead     int
 	Receipts int
+	Remnants int
+	remnants map[string]bool // container/generation
 }
 
 // mostShown is how many failures of a kind are told in full.
@@ -92,7 +95,7 @@ func (v *verdict) fail(kind string, t *history, l *truth, what string) {
 
 // judge is the verdict of a run.
 func (h *harness) judge() (*verdict, error) {
-	v := &verdict{h: h, by: map[string]*history{}, declared: map[string]bool{}, names: map[string]int{}, numbers: map[string][]*truth{}, sequence: map[*truth]int64{}, counts: map[string]int{}}
+	v := &verdict{h: h, by: map[string]*history{}, declared: map[*history][]declaration{}, seen: map[*history]map[int]bool{}, names: map[string]int{}, numbers: map[string][]*truth{}, sequence: map[*truth]int64{}, remnants: map[string]bool{}, counts: map[string]int{}}
 	for _, c := range h.containers {
 		t, err := h.readHistory(c)
 		if err != nil {
@@ -136,17 +139,22 @@ func (v *verdict) document(stored fakees.Doc) error {
 		v.fail(unknown, nil, nil, fmt.Sprintf("no container has the id of %.300s", stored.Source))
 		return nil
 	case d.Event.Kind == "pipeline_error":
-		v.Gaps++
-		v.declared[d.Container.ID] = true
-		return nil
+		return v.gap(t, stored.Source)
 	}
 	l := t.times[d.Time.UnixNano()]
 	if l == nil || streams[l.Stream] != d.Stream {
-		v.fail(unknown, t, nil, fmt.Sprintf("nobody wrote this: %.300s", stored.Source))
+		v.fail(unknown, t, nil, fmt.Sprintf("nobody wrote this: %.1500s", stored.Source))
 		return nil
 	}
 	if l.stored == 0 {
 		l.arrival = stored.Arrival
+	}
+	if v.seen[t] == nil {
+		v.seen[t] = map[int]bool{}
+	}
+	v.seen[t][l.Parts[0].File] = true
+	if v.remnant(t, l, &d) {
+		return nil
 	}
 	l.stored++
 	v.checkText(t, l, &d)
@@ -155,6 +163,17 @@ func (v *verdict) document(stored fakees.Doc) error {
 	}
 	v.checkPlace(t, l, &d)
 	return nil
+}
+
+// remnant says whether d is the rest of a line that began in a file that had
+// gone when the agent lost its checkpoint: nothing tells it from a line.
+func (v *verdict) remnant(t *history, l *truth, d *document) bool {
+	if v.h.forgotten == 0 || len(l.Parts) < 2 || d.Log.Offset == l.Parts[0].From {
+		return false
+	}
+	v.Remnants++
+	v.remnants[t.c.spec.ID+"/"+d.Log.File.Generation] = true
+	return true
 }
 
 // checkText: the message is the text, or its beginning where it is flagged.
@@ -285,8 +304,8 @@ func (v *verdict) complete(t *history) {
 				v.fail(lost, t, l, "it is not there")
 			default:
 				v.Missing++
-				if !v.declared[t.c.spec.ID] && !v.h.agent.hasDeclared(t.c.spec.ID) {
-					v.fail(undeclared, t, l, "it is not there, and nothing says that lines are missing")
+				if !v.covered(t, l) && !v.unnoticed(t, l) {
+					v.fail(undeclared, t, l, "it is not there, and no gap is declared in its place")
 				}
 			}
 		}

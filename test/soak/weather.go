@@ -34,6 +34,15 @@ func weathers() []*weather {
 			return fakees.Fault{Delay: time.Duration(r.IntN(1500)) * time.Millisecond, Cut: r.IntN(2) == 0, Apply: r.IntN(2) == 0}
 		}},
 		{name: "hang", bulk: one(6, fakees.Fault{Hang: true, Apply: true})},
+		{name: "late", bulk: func(r *rand.Rand, _ *fakees.Bulk) fakees.Fault {
+			if r.IntN(2) == 0 {
+				return fakees.Fault{}
+			}
+			// Stored when the agent has long been told that it was not, maybe by
+			// then in another backing index.
+			return fakees.Fault{Cut: true, Late: time.Duration(r.IntN(2000)) * time.Millisecond}
+		}},
+		{name: "cut-and-roll", rolls: 2, bulk: one(2, fakees.Fault{Cut: true, Apply: true})},
 		{name: "413", bulk: func(_ *rand.Rand, b *fakees.Bulk) fakees.Fault {
 			if len(b.Body) > mostBody {
 				return fakees.Fault{Status: 413}

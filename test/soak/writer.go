@@ -323,7 +323,7 @@ func (w *writer) target() string { return cmp.Or(w.other, w.path()) }
 // turn is a rotation, which the next write brings.
 func (w *writer) turn() error {
 	if w.spec.Log.InPlace && w.spec.Log.MaxFile < 2 {
-		if err := w.lose(0, "truncated in place by a rotation"); err != nil {
+		if err := w.lose(0, "truncated in place by a rotation", false); err != nil {
 			return err
 		}
 	}
@@ -333,12 +333,12 @@ func (w *writer) turn() error {
 
 // lose notes that what lies in the present file from an offset on is about to
 // be destroyed.
-func (w *writer) lose(from int64, why string) error {
+func (w *writer) lose(from int64, why string, all bool) error {
 	fi, err := os.Stat(w.target())
 	if err != nil || w.file == nil || fi.Size() <= from {
 		return err
 	}
-	return w.journal.note(entry{Lost: &lostPart{File: w.file.N, From: from, To: fi.Size(), Why: why}})
+	return w.journal.note(entry{Lost: &lostPart{File: w.file.N, From: from, To: fi.Size(), Why: why, All: all}})
 }
 
 // mayRotate says whether the write that comes leaves what the agent needs: a
