@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"mesoscope/receipt"
 )
@@ -67,6 +68,21 @@ func (v *verdict) covered(t *history, l *truth) bool {
 			return !v.seen[t][p.File] && (d.file < p.File || d.doubt)
 		})
 	})
+}
+
+// around is for people: what was seen and declared near a file.
+func (v *verdict) around(t *history, file int) string {
+	var text []string
+	for n := max(1, file-3); n <= file+3; n++ {
+		word := fmt.Sprintf("file %d seen %t", n, v.seen[t][n])
+		for _, d := range v.declared[t] {
+			if d.file == n {
+				word += fmt.Sprintf(" gap from %d (size unknown: %t)", d.from, d.doubt)
+			}
+		}
+		text = append(text, word)
+	}
+	return strings.Join(text, ", ")
 }
 
 // unnoticed says whether nobody could know of a line: its file was emptied

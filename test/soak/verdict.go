@@ -149,10 +149,7 @@ func (v *verdict) document(stored fakees.Doc) error {
 	if l.stored == 0 {
 		l.arrival = stored.Arrival
 	}
-	if v.seen[t] == nil {
-		v.seen[t] = map[int]bool{}
-	}
-	v.seen[t][l.Parts[0].File] = true
+	v.see(t, d.Log.File.Generation)
 	if v.remnant(t, l, &d) {
 		return nil
 	}
@@ -163,6 +160,23 @@ func (v *verdict) document(stored fakees.Doc) error {
 	}
 	v.checkPlace(t, l, &d)
 	return nil
+}
+
+// see notes that something is stored of a generation. Several files that cannot
+// be told apart count as seen all.
+func (v *verdict) see(t *history, generation string) {
+	ino, head, ok := parseGeneration(generation)
+	if !ok || v.names[t.c.spec.ID+"/"+generation] != 0 {
+		return
+	}
+	if v.seen[t] == nil {
+		v.seen[t] = map[int]bool{}
+	}
+	for _, f := range t.files {
+		if f.Ino == ino && f.Head == head {
+			v.seen[t][f.N] = true
+		}
+	}
 }
 
 // remnant says whether d is the rest of a line that began in a file that had
@@ -191,9 +205,9 @@ func (v *verdict) checkText(t *history, l *truth, d *document) {
 	case cut && d.Error.Message != "" && bytes.HasPrefix(want, message) && len(message) > 31_000:
 	case cut && bytes.HasPrefix(want, message) && n <= mostMessage && n > mostMessage-12:
 	default:
-		n := differ(message, want)
-		found := bytes.Index(want, message[n:min(n+64, len(message))])
-		v.fail(text, t, l, fmt.Sprintf("the message is %s (%d bytes, flags %q), not %s (%d bytes); the first difference is at byte %d, what follows stands at byte %d", quote(message), len(message), d.Log.Flags, quote(want), len(want), n, found))
+		at := differ(message, want)
+		found := bytes.Index(want, message[at:min(at+64, len(message))])
+		v.fail(text, t, l, fmt.Sprintf("the message is %s (%d bytes, flags %q), not %s (%d bytes); the first difference is at byte %d, what follows stands at byte %d; it takes %d bytes in the log", quote(message), len(message), d.Log.Flags, quote(want), len(want), at, found, n))
 	}
 }
 
@@ -305,7 +319,7 @@ func (v *verdict) complete(t *history) {
 			default:
 				v.Missing++
 				if !v.covered(t, l) && !v.unnoticed(t, l) {
-					v.fail(undeclared, t, l, "it is not there, and no gap is declared in its place")
+					v.fail(undeclared, t, l, "it is not there, and no gap is declared in its place; "+v.around(t, l.Parts[0].File))
 				}
 			}
 		}
