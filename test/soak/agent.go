@@ -23,6 +23,8 @@ type agent struct {
 	log    *os.File // all that it prints, over all lives
 	lives  int
 
+	patience time.Duration
+
 	cmd   *exec.Cmd
 	ready chan string // its address, when it follows
 	ended chan struct{}
@@ -37,8 +39,8 @@ var followingNow = regexp.MustCompile(`following the containers of this node.*st
 // fatalWords are those of a process that has gone wrong.
 var fatalWords = regexp.MustCompile(`^panic:|^fatal error:|BUG:|WARNING: DATA RACE`)
 
-func newAgent(bin, dir, config string) (*agent, error) {
-	a := &agent{bin: bin, config: filepath.Join(dir, "mesoscope.yml")}
+func newAgent(bin, dir, config string, patience time.Duration) (*agent, error) {
+	a := &agent{bin: bin, patience: patience, config: filepath.Join(dir, "mesoscope.yml")}
 	if err := os.WriteFile(a.config, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
@@ -114,8 +116,8 @@ func (a *agent) wait() error {
 		return nil
 	case <-a.ended:
 		return errEnded
-	case <-time.After(patience):
-		return failure{stuck, fmt.Sprintf("the agent does not begin to follow within %s", patience)}
+	case <-time.After(a.patience):
+		return failure{stuck, fmt.Sprintf("the agent does not begin to follow within %s", a.patience)}
 	}
 }
 
@@ -153,8 +155,8 @@ func (a *agent) terminate() (int, error) {
 	select {
 	case <-a.ended:
 		return a.cmd.ProcessState.ExitCode(), a.crashed()
-	case <-time.After(patience):
-		return 0, failure{stuck, fmt.Sprintf("the agent has not ended %s after SIGTERM", patience)}
+	case <-time.After(a.patience):
+		return 0, failure{stuck, fmt.Sprintf("the agent has not ended %s after SIGTERM", a.patience)}
 	}
 }
 

@@ -88,10 +88,11 @@ func (v *verdict) checkAhead(snapshots []snapshot) {
 		for k := range t.lines {
 			// latest[i] is when the last one of the first i lines was stored.
 			latest := make([]int, len(t.lines[k])+1)
+			which := make([]*truth, len(t.lines[k])+1)
 			for i, l := range t.lines[k] {
-				latest[i+1] = latest[i]
-				if l.stored > 0 && !l.dead && !l.damaged {
-					latest[i+1] = max(latest[i], l.arrival+1)
+				latest[i+1], which[i+1] = latest[i], which[i]
+				if l.stored > 0 && !l.dead && !l.damaged && l.arrival+1 > latest[i] {
+					latest[i+1], which[i+1] = l.arrival+1, l
 				}
 			}
 			for _, s := range snapshots {
@@ -110,7 +111,7 @@ func (v *verdict) checkAhead(snapshots []snapshot) {
 						return p.File > file.N || p.File == file.N && p.From >= place.Off
 					})
 					if latest[n] > s.arrived {
-						v.fail(ahead, t, t.lines[k][n-1], fmt.Sprintf("at kill %d the checkpoint said that all of %s before byte %d of file %d was settled; some line up to this one was stored later", s.kill, streams[k], place.Off, file.N))
+						v.fail(ahead, t, which[n], fmt.Sprintf("at kill %d the checkpoint said that all of %s before byte %d of file %d was settled; this line was stored later", s.kill, streams[k], place.Off, file.N))
 					}
 				}
 			}

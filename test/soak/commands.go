@@ -23,7 +23,11 @@ type reply struct {
 	Err   string
 	Lines [2]int64
 	Live  bool // an agent holds the live file
+	Stuck bool // no agent has taken hold of it for too long
 }
+
+// powerLoss is the reason of a lostPart.
+const powerLoss = "power cut"
 
 // errNotNow says that a fault does not fit a container at present.
 var errNotNow = errors.New("not now")
@@ -138,7 +142,7 @@ func (w *writer) powerCut(bytes int64, zeros bool) error {
 	if from < w.headEnd {
 		from = w.begins // all of the generation
 	}
-	if err := w.lose(from, "power cut", from == w.begins); err != nil {
+	if err := w.lose(from, powerLoss, from == w.begins); err != nil {
 		return err
 	}
 	if from == w.begins {

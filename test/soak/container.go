@@ -23,6 +23,8 @@ type container struct {
 	removed bool
 	faults  []string // what was done to it that destroys lines at source
 
+	patience time.Duration
+
 	cmd     *exec.Cmd
 	in      io.WriteCloser
 	enc     *json.Encoder
@@ -71,9 +73,6 @@ func (h *harness) startContainer(c *container) error {
 	return nil
 }
 
-// patience is how long anything may take before it counts as stuck.
-const patience = 90 * time.Second
-
 // call has a command carried out.
 func (c *container) call(what command) (reply, error) {
 	if err := c.enc.Encode(what); err != nil {
@@ -84,6 +83,9 @@ func (c *container) call(what command) (reply, error) {
 		if !ok {
 			return r, c.failed(errors.New("it has ended"))
 		}
+		if r.Stuck {
+			return r, failure{stuck, fmt.Sprintf("%s: no agent has taken hold of its file for %s", c.spec.Name, c.patience)}
+		}
 		switch r.Err {
 		case "":
 			return r, nil
@@ -91,8 +93,8 @@ func (c *container) call(what command) (reply, error) {
 			return r, errNotNow
 		}
 		return r, fmt.Errorf("%s: %s: %s", c.spec.Name, what.Do, r.Err)
-	case <-time.After(patience):
-		return reply{}, failure{stuck, fmt.Sprintf("%s: %s: no answer within %s; no agent has taken hold of its file?", c.spec.Name, what.Do, patience)}
+	case <-time.After(c.patience):
+		return reply{}, failure{stuck, fmt.Sprintf("%s: %s: no answer within %s; no agent has taken hold of its file?", c.spec.Name, what.Do, c.patience)}
 	}
 }
 

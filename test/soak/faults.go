@@ -220,21 +220,27 @@ func (h *harness) removeContainer(c *container) error {
 	if err := c.stop(h.r.IntN(2) == 0); err != nil {
 		return err
 	}
-	err := h.until("an agent to hold the last lines of "+c.spec.Name, func() (bool, error) {
-		r, err := c.call(command{Do: "ask"})
-		if err != nil || !r.Live {
-			return false, err
-		}
-		_, err = os.Stat(filepath.Join(h.root, "mesoscope-hold", c.spec.ID, "container.json"))
-		return err == nil, nil
-	})
-	if err != nil {
+	if err := h.held(c, true); err != nil {
 		return err
 	}
 	return errors.Join(c.quit(), c.remove())
 }
 
-// brief is a container that lives for 50 ms, while an agent runs.
+// held waits until an agent holds the last file of a container, and has written
+// down what is known of it.
+func (h *harness) held(c *container, known bool) error {
+	return h.until("an agent to hold the last lines of "+c.spec.Name, func() (bool, error) {
+		r, err := c.call(command{Do: "ask"})
+		if err != nil || !r.Live {
+			return false, err
+		}
+		_, err = os.Stat(filepath.Join(h.root, "mesoscope-hold", c.spec.ID, "container.json"))
+		return err == nil || !known, nil
+	})
+}
+
+// brief is a container that lives for 50 ms while an agent runs; for longer only
+// if the machine is so busy that the agent was not there by then.
 func brief(h *harness) error {
 	c, err := h.briefContainer()
 	if err != nil {
@@ -242,6 +248,9 @@ func brief(h *harness) error {
 	}
 	h.note("%s", c.spec.Name)
 	h.wait(50 * time.Millisecond)
+	if err := h.held(c, false); err != nil {
+		return err
+	}
 	return errors.Join(c.stop(false), c.quit(), c.remove())
 }
 

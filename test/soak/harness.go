@@ -104,7 +104,7 @@ hold: {min_free: "0"}
 output:
   elasticsearch:
     hosts: [%q]
-`, h.data, h.root, h.sink.URL())); err != nil {
+`, h.data, h.root, h.sink.URL()), h.opt.patience); err != nil {
 		return err
 	}
 	for _, o := range h.opt.logs() {
@@ -150,7 +150,7 @@ func (h *harness) wait(d time.Duration) {
 
 // until waits until ok.
 func (h *harness) until(what string, ok func() (bool, error)) error {
-	for deadline := time.Now().Add(patience); ; h.wait(5 * time.Millisecond) {
+	for deadline := time.Now().Add(h.opt.patience); ; h.wait(5 * time.Millisecond) {
 		if done, err := ok(); err != nil || done {
 			return err
 		}
@@ -191,7 +191,7 @@ func (h *harness) briefContainer() (*container, error) {
 func (h *harness) describe(o logOptions) *container {
 	h.made++
 	name := fmt.Sprintf("c%d", h.made)
-	c := &container{service: name, steady: o.steady, lossy: o.InPlace}
+	c := &container{patience: h.opt.patience, service: name, steady: o.steady, lossy: o.InPlace}
 	seed := h.r.Uint64()
 	id := fmt.Sprintf("%016x%016x%032x", seed, h.opt.seed, h.made)
 	c.config = jsonfile.Container{ID: id, Name: name, Image: "soak:1", Running: true, Created: time.Now(), Log: o.Options}
@@ -204,6 +204,6 @@ func (h *harness) describe(o logOptions) *container {
 		c.config.Labels = map[string]string{"mesoscope.service": c.service}
 	}
 	c.spec = writerSpec{Seed: seed, Root: h.root, Journal: filepath.Join(h.dir, "journal", name), ID: id, Name: name, Log: o.Options,
-		Guarded: !h.opt.unguarded, Endless: o.endless, Long: o.long, Longest: 6 << 20}
+		Guarded: !h.opt.unguarded, Patience: h.opt.patience, Endless: o.endless, Long: o.long, Longest: 6 << 20}
 	return c
 }

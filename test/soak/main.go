@@ -144,7 +144,7 @@ func soak(ctx context.Context, opt options, bin string, out io.Writer) (v *verdi
 	if h.sink == nil || h.agent == nil {
 		return nil, broken
 	}
-	if v, err = h.judge(); err != nil {
+	if v, err = h.judge(broken != nil); err != nil {
 		return nil, errors.Join(broken, err)
 	}
 	if broken != nil {

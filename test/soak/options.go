@@ -26,6 +26,7 @@ type options struct {
 	elasticsearch string
 	mutants       bool
 	bin           string
+	patience      time.Duration // how long anything may take before it counts as stuck
 }
 
 func parseOptions(args []string, out io.Writer) (o options, err error) {
@@ -45,6 +46,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	fs.StringVar(&o.elasticsearch, "elasticsearch", "", "URL of a real Elasticsearch to use instead of the fake")
 	fs.BoolVar(&o.mutants, "mutants", false, "break the agent on purpose, in each of the ways of mutants.go, and see that it is found out")
 	fs.StringVar(&o.bin, "bin", "", "the agent's binary; empty: build it")
+	fs.DurationVar(&o.patience, "patience", 90*time.Second, "how long anything may take before it counts as stuck")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}

@@ -85,11 +85,14 @@ func (v *verdict) around(t *history, file int) string {
 	return strings.Join(text, ", ")
 }
 
-// unnoticed says whether nobody could know of a line: its file was emptied
-// before an agent had ever seen it, and goes on under its name.
+// unnoticed says whether nobody could know of a line. Its file was emptied before
+// an agent had ever seen it, and goes on under its name; or a power cut took what
+// no agent had settled (if it had, the line would be there).
 func (v *verdict) unnoticed(t *history, l *truth) bool {
 	return !slices.ContainsFunc(l.Parts, func(p part) bool {
-		return v.seen[t][p.File] || !slices.ContainsFunc(t.lost[p.File], func(x lostPart) bool { return x.From <= p.From && x.All })
+		return !slices.ContainsFunc(t.lost[p.File], func(x lostPart) bool {
+			return x.Why == powerLoss && p.From < x.To && p.To > x.From || x.All && x.From <= p.From && !v.seen[t][p.File]
+		})
 	})
 }
 

@@ -51,6 +51,7 @@ type document struct {
 // A verdict compares what is stored with what was written.
 type verdict struct {
 	h        *harness
+	partial  bool
 	by       map[string]*history // by container id
 	declared map[*history][]declaration
 	seen     map[*history]map[int]bool // files that something is stored of
@@ -93,9 +94,10 @@ func (v *verdict) fail(kind string, t *history, l *truth, what string) {
 	v.failures = append(v.failures, f)
 }
 
-// judge is the verdict of a run.
-func (h *harness) judge() (*verdict, error) {
-	v := &verdict{h: h, by: map[string]*history{}, declared: map[*history][]declaration{}, seen: map[*history]map[int]bool{}, names: map[string]int{}, numbers: map[string][]*truth{}, sequence: map[*truth]int64{}, remnants: map[string]bool{}, counts: map[string]int{}}
+// judge is the verdict of a run. partial says that it did not get to its end: what
+// is not there may still have been on its way.
+func (h *harness) judge(partial bool) (*verdict, error) {
+	v := &verdict{h: h, partial: partial, by: map[string]*history{}, declared: map[*history][]declaration{}, seen: map[*history]map[int]bool{}, names: map[string]int{}, numbers: map[string][]*truth{}, sequence: map[*truth]int64{}, remnants: map[string]bool{}, counts: map[string]int{}}
 	for _, c := range h.containers {
 		t, err := h.readHistory(c)
 		if err != nil {
@@ -121,10 +123,10 @@ func (h *harness) judge() (*verdict, error) {
 	}
 	v.checkOrder()
 	v.checkAhead(h.snapshots)
-	if err := v.checkReceipts(); err != nil {
-		return nil, err
+	if partial {
+		return v, nil
 	}
-	return v, nil
+	return v, v.checkReceipts()
 }
 
 // document looks at one stored document.
@@ -142,6 +144,9 @@ func (v *verdict) document(stored fakees.Doc) error {
 		return v.gap(t, stored.Source)
 	}
 	l := t.times[d.Time.UnixNano()]
+	if l == nil && v.partial {
+		return nil // not noted yet
+	}
 	if l == nil || streams[l.Stream] != d.Stream {
 		v.fail(unknown, t, nil, fmt.Sprintf("nobody wrote this: %.1500s", stored.Source))
 		return nil
@@ -199,11 +204,12 @@ func (v *verdict) checkText(t *history, l *truth, d *document) {
 	key := lineKey{t.c.spec.Seed, t.c.spec.Name, l.Stream, l.N}
 	want := logged(lineText(key, l.Kind, l.Size)[:l.Bytes], !l.Open)
 	cut := slices.Contains(d.Log.Flags, "truncated")
-	// What was no UTF-8 stands in the log as \ufffd.
+	// What was no UTF-8 stands in the log as \ufffd; now and then a line has a
+	// true U+FFFD, too.
 	n := escaped(message) + 3*bytes.Count(message, []byte("\ufffd"))
 	switch {
 	case cut && d.Error.Message != "" && bytes.HasPrefix(want, message) && len(message) > 31_000:
-	case cut && bytes.HasPrefix(want, message) && n <= mostMessage && n > mostMessage-12:
+	case cut && bytes.HasPrefix(want, message) && n > mostMessage-100 && n < mostMessage+100:
 	default:
 		at := differ(message, want)
 		found := bytes.Index(want, message[at:min(at+64, len(message))])
@@ -314,6 +320,7 @@ func (v *verdict) complete(t *history) {
 			case l.stored > 1 && !(l.damaged && l.stored <= len(l.Parts)+1):
 				v.fail(doubled, t, l, fmt.Sprintf("it is there %d times", l.stored))
 			case l.stored > 0 || l.dead:
+			case v.partial:
 			case !l.damaged:
 				v.fail(lost, t, l, "it is not there")
 			default:

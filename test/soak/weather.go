@@ -50,7 +50,7 @@ func weathers() []*weather {
 			return fakees.Fault{}
 		}},
 		{name: "nonsense", bulk: func(r *rand.Rand, _ *fakees.Bulk) fakees.Fault {
-			bodies := []string{"<html><body>It works!</body></html>", "{}", `{"errors":false,"items":[]}`, `{"took":1,"errors":false,"items":[{"create":{"_index":"x","_id":"y","status":201}}]}`, "\x00\x01"}
+			bodies := []string{"<html><body>It works!</body></html>", "{}", `{"errors":false,"items":[]}`, `{"errors":false,"items":[{"create":{}}]}`, "\x00\x01"}
 			if r.IntN(2) == 0 {
 				return fakees.Fault{}
 			}

@@ -30,6 +30,8 @@ type writerSpec struct {
 	// Guarded writers let no file vanish that no agent has taken hold of: a
 	// container whose files live longer than the agent is down.
 	Guarded bool
+	// Patience is how long they wait for one.
+	Patience time.Duration
 	// Endless writers have a line on stdout that does not end until they do.
 	Endless bool
 	// Long is how many of 10,000 lines are longer than 1 MiB, Longest the size
@@ -59,13 +61,14 @@ type writer struct {
 	ending bool // begin no further line
 	hasty  bool // leave the lines that are open without their ends
 
-	files   int      // generations so far
-	file    *logFile // the present one; nil until its first entry
-	size    int64    // as jsonfile.Writer counts it
-	begins  int64    // where the present generation begins in its file
-	headEnd int64    // behind its first entry
-	unseen  int      // rotations since an agent was seen to hold the live file
-	other   string   // the file that is written to, if it is not the live one
+	files   int       // generations so far
+	file    *logFile  // the present one; nil until its first entry
+	size    int64     // as jsonfile.Writer counts it
+	begins  int64     // where the present generation begins in its file
+	headEnd int64     // behind its first entry
+	blocked time.Time // since when the live file may not vanish; zero: it may
+	unseen  int       // rotations since an agent was seen to hold the live file
+	other   string    // the file that is written to, if it is not the live one
 
 	commands chan command
 }
@@ -141,12 +144,16 @@ func (w *writer) run(out *json.Encoder) error {
 			continue
 		}
 		if !w.mayRotate() {
+			if w.blocked.IsZero() {
+				w.blocked = time.Now()
+			}
 			// Commands may come meanwhile, and change what is waited for.
 			if err := w.obey(5*time.Millisecond, out); err != nil || w.log == nil {
 				return err
 			}
 			continue
 		}
+		w.blocked = time.Time{}
 		if err := w.piece(k); err != nil {
 			return err
 		}
@@ -180,11 +187,11 @@ func (w *writer) obey(d time.Duration, out *json.Encoder) error {
 }
 
 func (w *writer) answer(out *json.Encoder, err error) error {
-	r := reply{Lines: w.n}
+	r := reply{Lines: w.n, Stuck: !w.blocked.IsZero() && time.Since(w.blocked) > w.spec.Patience}
 	if err != nil {
 		r.Err = err.Error()
 	}
-	if fi, err := os.Stat(w.path()); err == nil {
+	if fi, err := os.Stat(w.target()); err == nil {
 		r.Live = names(fi) > 1
 	}
 	return out.Encode(r)
