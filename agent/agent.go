@@ -45,7 +45,9 @@ type Options struct {
 	Cursors map[string][]byte
 	// Sink is asked how the destinations are; may be nil.
 	Sink tail.Sink
-	Log  *slog.Logger
+	// Returning says that an agent has worked with StateDir before.
+	Returning bool
+	Log       *slog.Logger
 	// Registry takes the metrics; nil: none.
 	Registry prometheus.Registerer
 }
@@ -72,7 +74,7 @@ type Agent struct {
 // New opens the state of an Agent. Run it, then Close it.
 func New(opt Options) (*Agent, error) {
 	a := &Agent{opt: opt, log: opt.Log, started: time.Now(), containers: map[string]*container{}, unsaved: make(chan struct{}, 1)}
-	id, returning, err := agentID(opt.StateDir)
+	id, err := ID(opt.StateDir)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +85,7 @@ func New(opt Options) (*Agent, error) {
 	hold := a.openHold()
 	a.tail, err = tail.New(tail.Config{
 		StateDir: opt.StateDir, HoldDir: hold, HoldBudget: int64(opt.Config.Hold.Budget), HoldMinFree: a.minFree,
-		Out: opt.Out, Cursors: opt.Cursors, Attrs: a.attrs, Sink: opt.Sink, Returning: returning,
+		Out: opt.Out, Cursors: opt.Cursors, Attrs: a.attrs, Sink: opt.Sink, Returning: opt.Returning,
 		InFlight: inFlight(opt.Config), OpenLines: openLines(opt.Config), Log: opt.Log, Registry: opt.Registry,
 	})
 	if err != nil {
@@ -169,22 +171,27 @@ func (a *Agent) Close() error {
 	return err
 }
 
-// agentID is agent.id: made once, then kept with the state. returning says that
-// an agent has been here before.
-func agentID(dir string) (id string, returning bool, err error) {
+// Known says whether an agent has worked with the state in folder dir before.
+func Known(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "id"))
+	return err == nil
+}
+
+// ID is agent.id: made once, then kept with the state in folder dir.
+func ID(dir string) (string, error) {
 	path := filepath.Join(dir, "id")
 	text, err := os.ReadFile(path)
 	if err == nil {
 		if id, err := uuid.ParseBytes(text); err == nil {
-			return id.String(), true, nil
+			return id.String(), nil
 		}
 	}
-	id = uuid.NewString()
+	id := uuid.NewString()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", false, fmt.Errorf("make the state folder: %w", err)
+		return "", fmt.Errorf("make the state folder: %w", err)
 	}
 	if err := os.WriteFile(path, []byte(id), 0o600); err != nil {
-		return "", false, fmt.Errorf("write the agent's id: %w", err)
+		return "", fmt.Errorf("write the agent's id: %w", err)
 	}
-	return id, false, nil
+	return id, nil
 }

@@ -60,12 +60,14 @@ func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []st
 	base.LagBytes, base.LagSeconds, base.State = s.LagBytes, s.LagSeconds, s.State
 	base.LastError, base.Blocked = cmp.Or(s.Problem, c.Problem), s.Blocked
 	switch {
-	case c.ViaAPI:
+	case c.ViaAPI && c.Lossy == "":
 		base.Guarantee = atLeastOnce
 	case s.Gaps > 0:
 		base.Guarantee = "lines were lost, see the agent's log"
 	case s.Unproven:
 		base.Guarantee = "unproven: files may have come and gone while no agent ran"
+	case c.Lossy != "":
+		base.Guarantee = "source lossy: " + c.Lossy
 	case !s.Held && s.Offset > 0:
 		base.Guarantee = notHeld
 	default:
@@ -90,9 +92,13 @@ func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []st
 // Status is how the agent is, but for its output.
 func (a *Agent) Status() status.Status {
 	hold := a.holdStatus()
+	problems := holdProblems(hold)
+	if loss := a.discover.SourceLoss(); loss != "" {
+		problems = append(problems, loss)
+	}
 	return status.Status{
 		Version: version.Version, Node: a.host.Name, UptimeSeconds: time.Since(a.started).Seconds(),
-		Hold: hold, Problems: holdProblems(hold),
+		Hold: hold, Problems: problems,
 	}
 }
 

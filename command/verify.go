@@ -288,16 +288,23 @@ func eachDocument(ctx context.Context, store search.Store, r search.Request, eac
 func (q verifyQuestion) gaps(ctx context.Context, store search.Store, receipts map[search.Key]booked) ([]finding, error) {
 	var out []finding
 	type place struct {
-		container, generation string
-		from                  int64
+		container, generation, reason string
+		from                          int64
 	}
-	seen := map[place]bool{}
+	seen, doubts := map[place]bool{}, map[place]bool{} // doubts: without from
 	add := func(f finding, g receipt.Gap) {
 		f.Stream = "" // nobody knows whose the bytes were
-		p := place{f.Container, f.Generation, g.From}
-		if !seen[p] {
+		p := place{f.Container, f.Generation, g.Reason, g.From}
+		if !seen[p] && !doubts[place{f.Container, f.Generation, g.Reason, 0}] {
 			seen[p] = true
 			out = append(out, gapFinding(f, g))
+		}
+	}
+	// That nobody knows what came before a file is noted as a gap too, and said
+	// by the verdict UNPROVEN already.
+	for _, b := range receipts {
+		if b.receipt.Unproven != "" {
+			doubts[place{b.file.Container, b.file.Generation, b.receipt.Unproven, 0}] = true
 		}
 	}
 	for _, b := range receipts {
@@ -310,7 +317,7 @@ func (q verifyQuestion) gaps(ctx context.Context, store search.Store, receipts m
 			out = append(out, gapFinding(f, receipt.Gap{Bytes: b.receipt.Bytes.Gap, Reason: "the receipt does not say where"}))
 		}
 	}
-	query := search.And(q.subject, search.Not(search.Exists("event.sequence")), search.Term("event.kind", "pipeline_error"))
+	query := search.And(q.subject, search.Not(search.Exists("event.sequence")), search.Term("event.kind", gapKind))
 	err := eachDocument(ctx, store, search.Request{Query: query, Since: q.since, Until: q.until}, func(d bookDocument) {
 		if d.Mesoscope.Gap != nil {
 			f := d.finding()

@@ -136,7 +136,9 @@ func (l *ledger) write() {
 	l.lines("dead", 1, "stdout", 3, 10)
 	r := final(1, 10)
 	r.Unproven, r.Lines.DeadLettered, r.Ranges = "no agent ran from 09:00 to 09:30", 2, []receipt.Range{{First: 1, Last: 2, Why: "dead_lettered"}}
+	r.Gaps = []receipt.Gap{{Reason: r.Unproven, From: 12}}
 	l.receipt("dead", 1, "stdout", r)
+	l.gap("dead", 1, r.Gaps[0])
 	// none: no receipt, and one line is not there.
 	l.lines("none", 1, "stdout", 1, 4)
 	l.lines("none", 1, "stdout", 6, 8)

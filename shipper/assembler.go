@@ -3,7 +3,6 @@ package shipper
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"mesoscope/internal/backoff"
@@ -31,8 +30,8 @@ type assembler struct {
 	started    time.Time
 	eldersGone bool
 	ghosts     []ghost
-	denied     map[string]time.Time // what we may not ask, and since when
-	said       map[string]bool      // what is said once
+	denied     map[right]time.Time // what we may not do, and since when
+	said       map[string]bool     // what is said once
 
 	unsettled int       // batches
 	held      int       // bytes of them
@@ -64,7 +63,7 @@ func newAssembler(e *Elasticsearch, in <-chan *record.Batch, run string) *assemb
 		asks:          make(chan *inquiry, askers),
 		told:          make(chan *inquiry, askers),
 		started:       time.Now(),
-		denied:        map[string]time.Time{},
+		denied:        map[right]time.Time{},
 		said:          map[string]bool{},
 	}
 	if e.name != "" {
@@ -233,15 +232,16 @@ func (a *assembler) pick(now time.Time) *bulk {
 func (a *assembler) pickFrom(l *lane, now time.Time) *bulk {
 	most, probe := max(a.bulkMax/4, 1), false
 	if l.paused() {
-		if l.flying > 0 || l.asking || len(l.doubts) > 0 || now.Before(l.pause.until) {
+		if l.flying > 0 || l.asking || now.Before(l.pause.until) {
 			return nil
 		}
 		most, probe = 1, true // as little as possible to ask with
+		if len(l.queue) == 0 && len(l.doubts) > 0 {
+			return nil // it is looked up before it asks
+		}
 	}
-	if probe && len(l.queue) > 0 { // it has been looked up and may go
-		b := l.queue[0]
-		l.queue = l.queue[:0]
-		return b
+	if probe && len(l.queue) > 0 {
+		return l.next(true)
 	}
 	for len(l.retries) > 0 && (probe || !l.nextDue.After(now)) {
 		b := a.newBulk(l)
@@ -265,20 +265,22 @@ func (a *assembler) pickFrom(l *lane, now time.Time) *bulk {
 		}
 	}
 	if len(l.queue) > 0 {
-		b := l.queue[0]
-		l.queue = slices.Delete(l.queue, 0, 1)
-		return b
+		return l.next(false)
 	}
 	for _, fill := range []**bulk{&l.old, &l.fill} {
 		b := *fill
-		if b == nil || !a.drain && a.pace.due(b.first, a.flying).After(now) {
+		if b == nil || !a.drain && !probe && a.pace.due(b.first, a.flying).After(now) {
 			continue
 		}
 		*fill = nil
+		b.probe = probe
 		if b.since == "" {
 			return b
 		}
 		a.ready(b)
+		if probe {
+			return nil
+		}
 	}
 	return nil
 }
@@ -304,7 +306,7 @@ func (a *assembler) sleep(now time.Time) time.Duration {
 		switch {
 		case !room:
 		case l.paused():
-			if l.flying == 0 && !l.asking && len(l.doubts) == 0 && len(l.retries)+len(l.queue) > 0 {
+			if l.flying == 0 && !l.asking && (len(l.queue) > 0 || len(l.doubts) == 0 && (len(l.retries) > 0 || l.fill != nil || l.old != nil)) {
 				at(l.pause.until)
 			}
 		case len(l.queue) > 0:

@@ -140,14 +140,16 @@ func (a *assembler) learned(stream, index string) {
 	}
 }
 
-// wantedStreams are data streams whose write index somebody wants to know.
-func (a *assembler) wantedStreams() (streams []string) {
+// wantedStream is a data stream whose write index somebody wants to know; "" is
+// none.
+func (a *assembler) wantedStream() (stream string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for s := range a.wanted {
-		streams = append(streams, s)
+		if stream == "" || s < stream {
+			stream = s
+		}
 	}
-	clear(a.wanted)
-	slices.Sort(streams)
-	return streams
+	delete(a.wanted, stream)
+	return stream
 }

@@ -32,6 +32,7 @@ type Elasticsearch struct {
 	name string // begins the X-Opaque-Id of all our requests
 
 	client   atomic.Pointer[elasticsearch.Client]
+	hosts    *hosts
 	metrics  *metrics
 	problems *problems
 
@@ -95,6 +96,9 @@ func NewElasticsearch(cfg config.Elasticsearch, opts ...Option) (*Elasticsearch,
 		}
 		e.transport = t
 	}
+	e.problems = &problems{log: e.log, known: map[string]*spoken{}}
+	e.metrics = newMetrics(e.reg)
+	e.hosts = &hosts{next: e.transport, all: len(cfg.Hosts), problems: e.problems, metrics: e.metrics, down: map[string]time.Time{}}
 	if err := e.reopen(); err != nil {
 		return nil, err
 	}
@@ -103,8 +107,6 @@ func NewElasticsearch(cfg config.Elasticsearch, opts ...Option) (*Elasticsearch,
 	}
 	e.writes, e.wanted, e.closed = map[string]string{}, map[string]bool{}, map[string]bool{}
 	e.wanting = make(chan struct{}, 1)
-	e.metrics = newMetrics(e.reg)
-	e.problems = &problems{log: e.log, known: map[string]*spoken{}}
 	e.status.State = StateIdle
 	return e, nil
 }
@@ -112,7 +114,7 @@ func NewElasticsearch(cfg config.Elasticsearch, opts ...Option) (*Elasticsearch,
 // reopen reads the credentials again and makes a new client of them: somebody
 // may have changed the file because we were refused.
 func (e *Elasticsearch) reopen() error {
-	c, err := newClient(e.cfg, e.transport)
+	c, err := newClient(e.cfg, e.hosts)
 	if err != nil {
 		return err
 	}
@@ -131,6 +133,7 @@ func (e *Elasticsearch) Run(ctx context.Context, in <-chan *record.Batch) error 
 	var workers sync.WaitGroup
 	for n := range e.cfg.Workers {
 		s, err := newSender(e.client.Load, fmt.Sprintf("%s-%d", a.run, n), e.cfg.CompressionLevel, e.timeout, e.waits)
+		s.bare = e.cfg.IDs == "auto"
 		if err != nil {
 			cancel()
 			close(a.work)
@@ -145,7 +148,7 @@ func (e *Elasticsearch) Run(ctx context.Context, in <-chan *record.Batch) error 
 		})
 	}
 	for range askers {
-		k := asker{client: e.client.Load, name: a.elders, run: a.run}
+		k := asker{client: e.client.Load, name: a.elders, run: a.run, bare: e.cfg.IDs == "auto"}
 		workers.Go(func() {
 			for q := range a.asks {
 				k.answer(ctx, q)

@@ -143,5 +143,5 @@ func (a *assembler) relieve(l *lane, o oddItem, now time.Time) {
 // with 401: what is to be sent would be as well.
 func (a *assembler) credentialsRefused(l *lane, err error, now time.Time) {
 	a.readCredentials()
-	a.pauseLane(l, "denied", "", err.Error(), now)
+	a.pauseLane(l, "denied", err.Error(), "", now)
 }

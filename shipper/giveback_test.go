@@ -226,3 +226,34 @@ func TestPausedLaneGivesBack(t *testing.T) {
 		r.wantMarks("stored:1")
 	})
 }
+
+// What is with the sink when its input is closed stays there, paused or not:
+// nobody would send it again.
+func TestDrainWhilePaused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var full atomic.Bool
+		full.Store(true)
+		fake := &fakees.Server{
+			OnBulk: func(*fakees.Bulk) fakees.Fault { return fakees.Fault{Delay: 10 * time.Second} },
+			OnItem: func(string, string, []byte) fakees.ItemFault {
+				if full.Load() {
+					return fakees.FloodStage
+				}
+				return fakees.ItemFault{}
+			},
+		}
+		r := newRig(t, fake, nil)
+		go func() {
+			for i := range 4 {
+				r.send(fmt.Sprint("a", i), fmt.Sprint("b", i), fmt.Sprint("c", i), fmt.Sprint("d", i))
+			}
+			r.since(record.Unknown, "e", "f")
+			close(r.in)
+		}()
+		time.Sleep(5 * time.Minute)
+		full.Store(false)
+		if err := <-r.done; err != nil || r.settledNow() != 5 || len(fake.Docs(testIndex)) != 18 {
+			t.Errorf("%v: settled %d, stored %d\n%s", err, r.settledNow(), len(fake.Docs(testIndex)), r.logs)
+		}
+	})
+}

@@ -23,7 +23,7 @@ const testIndex = "logs-mesos.container-default"
 
 func testConfig() config.Elasticsearch {
 	return config.Elasticsearch{
-		Hosts: []string{"http://127.0.0.1:1"}, CompressionLevel: 1, BulkMaxBytes: 8 << 20,
+		Hosts: []string{"http://127.0.0.1:1"}, Dataset: "mesos.container", Namespace: "default", CompressionLevel: 1, BulkMaxBytes: 8 << 20,
 		FlushInterval: config.Duration(time.Second), Workers: 2, LogsDB: "auto",
 	}
 }

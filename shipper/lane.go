@@ -180,6 +180,14 @@ func (l *lane) open(since string) **bulk {
 	return &l.old
 }
 
+// next takes the first bulk of the queue.
+func (l *lane) next(probe bool) *bulk {
+	b := l.queue[0]
+	b.probe = probe
+	l.queue = slices.Delete(l.queue, 0, 1)
+	return b
+}
+
 // stuck are the bytes that wait for more than a sender.
 func (l *lane) stuck() int {
 	n := l.pinned

@@ -25,6 +25,8 @@ const (
 	callResolve = "resolve"
 	callMget    = "mget"
 	callDelete  = "delete"
+	callRefresh = "refresh"
+	callSearch  = "search"
 )
 
 // A fate is what was found about an item.
@@ -63,6 +65,7 @@ type asker struct {
 	client func() *elasticsearch.Client
 	name   string // begins the X-Opaque-Ids of all our runs; "" = not known
 	run    string // and those of this one
+	bare   bool   // lines are stored without our _id, see bare.go
 }
 
 const (
@@ -95,6 +98,9 @@ func (k *asker) find(ctx context.Context, q *inquiry) error {
 		if err := k.lookForGhosts(ctx, q); err != nil || len(q.living) > 0 {
 			return err
 		}
+	}
+	if k.bare && q.what == mayBeThere {
+		return k.searchNumbers(ctx, q)
 	}
 	places, err := k.places(ctx, q)
 	if err != nil || q.what == whereWrite {
@@ -335,7 +341,7 @@ func (k *asker) call(ctx context.Context, q *inquiry, name, method, path string,
 		return fmt.Errorf("%s: read the answer: %w", what, err)
 	}
 	switch {
-	case res.StatusCode == http.StatusForbidden:
+	case res.StatusCode == http.StatusForbidden, isAbsent(name, res.StatusCode):
 		q.denied[name] = true
 		return errDenied
 	case res.StatusCode >= 300:
@@ -349,4 +355,16 @@ func (k *asker) call(ctx context.Context, q *inquiry, name, method, path string,
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
+}
+
+// isAbsent says that a server does not have this call at all: a hosted one has
+// no _tasks, for example. That is as good as a right that is missing.
+func isAbsent(name string, status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented:
+		return true
+	case http.StatusNotFound:
+		return name == callTasks || name == callMget
+	}
+	return false
 }

@@ -22,6 +22,8 @@ type metrics struct {
 	dropped      *prometheus.CounterVec // reason
 	deadLettered *prometheus.CounterVec // reason
 	retried      *prometheus.CounterVec // reason
+	changed      *prometheus.CounterVec // what
+	hostsDown    prometheus.Gauge
 	bulks        *prometheus.CounterVec // result
 	bulkSeconds  prometheus.Histogram
 	bulkBytes    prometheus.Counter
@@ -59,6 +61,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		dropped:      counters("lines_dropped_total", "Lines that are not in the store, by what dropped them.", "reason"),
 		deadLettered: counters("lines_deadlettered_total", "Documents written to the dead-letter file.", "reason"),
 		retried:      counters("lines_retried_total", "Documents sent once more, by reason.", "reason"),
+		changed:      counters("bulks_changed_total", "Bulks of which the server stored something elsewhere (rerouted) or under another _id (other_id).", "what"),
+		hostsDown:    gauge("output_hosts_down", "Hosts of Elasticsearch that did not answer the last request to them."),
 		bulks:        counters("bulks_total", "Bulk requests by what became of them.", "result"),
 		bulkSeconds: register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "mesoscope_bulk_seconds", Help: "Time from sending a bulk to its whole answer.",

@@ -155,9 +155,8 @@ func (m *model) onCall(c *fakees.Call) fakees.Fault {
 	if m.chance(0.05) {
 		m.fake.Rollover(testIndex)
 	}
-	if b := m.fake.Backing(testIndex); len(b) > 1 {
-		m.fake.Away(b[len(b)-2], !m.calm() && m.chance(0.3))
-		m.fake.Away(b[0], false)
+	for _, b := range m.fake.Backing(testIndex) {
+		m.fake.Away(b, !m.calm() && m.chance(0.1))
 	}
 	if m.calm() || !m.chance(0.1) {
 		return fakees.Fault{Delay: 5 * time.Millisecond}

@@ -26,14 +26,25 @@ func (a *assembler) pauseLane(l *lane, reason, typ, text string, now time.Time) 
 		l.pause.asked++
 		l.pause.until = now.Add(max(pauseBackoff.After(l.pause.asked), time.Millisecond))
 	}
-	a.problems.note(slog.LevelError, 1, pauseText[reason], message, "index", l.index)
+	a.problems.note(slog.LevelError, 1, pauseMessage(reason, message), message, "index", l.index)
 	a.gate(l)
+}
+
+// pauseMessage says what a person should do.
+func pauseMessage(reason, message string) string {
+	switch {
+	case reason == "denied" && strings.Contains(message, "expired"):
+		return "output paused: the API key or password has expired. Make a new one and put it into api_key_file or password_file, which is read again by itself. Lines wait in their files"
+	case reason == "denied" && strings.Contains(message, "HTTP 401"):
+		return "output paused: Elasticsearch does not know these credentials. Check username and password_file, or api_key_file; the file is read again by itself. Lines wait in their files"
+	}
+	return pauseText[reason]
 }
 
 var pauseText = map[string]string{
 	"disk":     "output paused, disk: Elasticsearch takes nothing because its disk is full; it goes on by itself when there is room. Lines wait in their files",
 	"blocked":  "output paused: the index is blocked (read-only or closed by an administrator). Lines wait in their files",
-	"denied":   "output paused: Elasticsearch does not let us write. Check username and password_file or api_key_file, and the privileges create_doc and auto_configure. Lines wait in their files",
+	"denied":   "output paused: Elasticsearch does not let us write. Grant the index privileges create_doc and auto_configure on logs-mesos*. Lines wait in their files",
 	"missing":  "output paused: the data stream does not exist and may not be made. Run `mesoscope setup`, or allow action.auto_create_index. Lines wait in their files",
 	"overload": "output paused for one data stream: Elasticsearch refuses its lines while it takes others, and what waits for another attempt has its share of the memory. Lines wait in their files",
 	"refused":  "output paused: the server refuses everything, or is not Elasticsearch. Check output.elasticsearch.hosts. Lines wait in their files",

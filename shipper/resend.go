@@ -109,9 +109,9 @@ func (a *assembler) inquire(now time.Time) {
 	if now.Before(a.pace.notBefore) {
 		return
 	}
-	if a.asking < askers && !a.isDenied(callResolve, now) {
-		if streams := a.wantedStreams(); len(streams) > 0 {
-			a.ask(&inquiry{what: whereWrite, streams: streams})
+	if a.asking < askers {
+		if stream := a.wantedStream(); stream != "" && !a.isDenied(callResolve, stream, now) {
+			a.ask(&inquiry{what: whereWrite, streams: []string{stream}})
 		}
 	}
 	for _, l := range a.order {
@@ -136,7 +136,7 @@ func (a *assembler) inquire(now time.Time) {
 // taken for dead.
 func (a *assembler) alive(l *lane, now time.Time) (due time.Time) {
 	wait := ghostGrace
-	if a.isDenied(callTasks, now) {
+	if a.isDenied(callTasks, "", now) {
 		wait = a.waits + ghostMargin
 	}
 	due = now
@@ -151,17 +151,20 @@ func (a *assembler) alive(l *lane, now time.Time) (due time.Time) {
 	return due
 }
 
-func (a *assembler) isDenied(call string, now time.Time) bool {
-	since, denied := a.denied[call]
+// A right is what the credentials may lack: a call, for one data stream.
+type right struct{ call, stream string }
+
+func (a *assembler) isDenied(call, stream string, now time.Time) bool {
+	since, denied := a.denied[right{call, stream}]
 	return denied && now.Sub(since) < deniedFor
 }
 
 func (a *assembler) askAbout(b *bulk, now time.Time) {
-	if a.isDenied(callMget, now) || a.isDenied(callResolve, now) {
+	l := b.lane
+	if a.isDenied(callMget, l.index, now) || a.isDenied(callResolve, l.index, now) || a.isDenied(callSearch, l.index, now) {
 		a.unasked(b, now)
 		return
 	}
-	l := b.lane
 	q := &inquiry{what: b.asks, b: b, streams: append([]string{l.index}, l.targets...)}
 	if b.since != record.Unknown {
 		if s := streamOf(b.since); !slices.Contains(q.streams, s) {
@@ -170,7 +173,7 @@ func (a *assembler) askAbout(b *bulk, now time.Time) {
 	}
 	if b.asks == mayBeThere {
 		ours := func(g ghost) bool { return g.lane == l }
-		if a.isDenied(callTasks, now) { // all have waited long enough, see alive
+		if a.isDenied(callTasks, "", now) { // all have waited long enough, see alive
 			a.ghosts, a.eldersGone = slices.DeleteFunc(a.ghosts, ours), true
 		} else {
 			q.ghosts, q.elders = slices.DeleteFunc(slices.Clone(a.ghosts), func(g ghost) bool { return !ours(g) }), !a.eldersGone
@@ -188,6 +191,7 @@ func (a *assembler) ask(q *inquiry) {
 // unasked goes on as if the question did not exist: `create` and 409 within the
 // write index are all that protects from doubles.
 func (a *assembler) unasked(b *bulk, now time.Time) {
+	a.sayOnce(lacksLookup)
 	l := b.lane
 	if b.asks == mayBeThere {
 		b.looked, b.expect = true, nil
@@ -241,7 +245,7 @@ func (a *assembler) hear(q *inquiry) {
 		a.eldersGone = a.eldersGone || q.elders && q.living == nil
 	}
 	for call := range q.denied {
-		a.forbidden(call, now)
+		a.forbidden(q, call, now)
 	}
 	a.metrics.questions.WithLabelValues(q.what.String(), q.result()).Inc()
 	b := q.b
@@ -254,13 +258,15 @@ func (a *assembler) hear(q *inquiry) {
 	case q.unauthorized:
 		a.credentialsRefused(l, q.err, now)
 		a.askLater(b, now)
+	case q.err != nil && !a.down.IsZero(): // that is said already
+		a.askLater(b, now)
 	case q.err != nil:
 		a.problems.note(slog.LevelWarn, 1, "cannot find out whether lines that are sent again are stored already; asking again", q.err.Error(), "index", l.index)
 		a.askLater(b, now)
 	case len(q.living) > 0:
 		a.problems.note(slog.LevelInfo, 1, "Elasticsearch still works on a request that was cut; its lines wait until that is done", q.living[0], "index", l.index)
 		a.askLater(b, now)
-	case q.denied[callMget] || q.denied[callResolve]:
+	case q.denied[callMget] || q.denied[callResolve] || q.denied[callSearch]:
 		a.unasked(b, now)
 	case q.denied[callTasks]:
 		b.due = now
@@ -282,11 +288,22 @@ func (a *assembler) askLater(b *bulk, now time.Time) {
 }
 
 // forbidden says once what we may not do, and what follows from it.
-func (a *assembler) forbidden(call string, now time.Time) {
-	a.denied[call] = now
-	if !a.said[call] {
-		a.said[call] = true
-		a.problems.note(slog.LevelWarn, 1, deniedText[call], "")
+func (a *assembler) forbidden(q *inquiry, call string, now time.Time) {
+	if call == callTasks {
+		a.denied[right{call, ""}] = now
+	} else if q.b == nil {
+		a.denied[right{call, q.streams[0]}] = now
+		return // it is said when it matters
+	} else {
+		a.denied[right{call, q.b.lane.index}] = now
+	}
+	a.sayOnce(deniedText[call])
+}
+
+func (a *assembler) sayOnce(text string) {
+	if !a.said[text] {
+		a.said[text] = true
+		a.problems.note(slog.LevelWarn, 1, text, "")
 	}
 }
 
@@ -299,6 +316,9 @@ var deniedText = map[string]string{
 		"after a cut request its lines are sent again only when the server's own time limit has passed",
 	callResolve: lacksLookup,
 	callMget:    lacksLookup,
+	callSearch:  lacksLookup,
+	callRefresh: "these credentials may not refresh an index (index privilege maintenance): with output.elasticsearch.ids: auto, " +
+		"lines that were stored within the last refresh interval are not found, and can be stored twice when they are sent again",
 	callDelete: "these credentials may not delete the newer one of two copies of a line (index privilege delete): " +
 		"lines that a rollover doubled stay so, and are counted as doubled",
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/elastic/go-elasticsearch/v8"
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"github.com/klauspost/compress/gzip"
+
+	"mesoscope/record"
 )
 
 // An answer is what came back for one bulk.
@@ -59,6 +61,8 @@ type sender struct {
 	fast     *compressor  // level 1
 	gz       *gzip.Writer // other levels
 	scratch  []byte
+	bare     bool         // lines go without an _id, see bare.go
+	stripped record.Batch // a span of them
 	answer   bytes.Buffer
 	backing  string // the index of the item before
 	requests int
@@ -97,7 +101,7 @@ func (s *sender) encode(b *bulk) error {
 	case s.fast != nil:
 		s.fast.reset()
 		for _, sp := range b.spans {
-			s.fast.entries(sp)
+			s.fast.entries(s.strip(sp))
 		}
 		for _, r := range b.retries {
 			s.fast.bytes(s.entry(r))
@@ -105,7 +109,7 @@ func (s *sender) encode(b *bulk) error {
 		s.fast.close()
 		s.body.add(s.fast.out)
 		return nil
-	case s.gz == nil && len(b.retries) == 0:
+	case s.gz == nil && len(b.retries) == 0 && !s.bare:
 		for _, sp := range b.spans {
 			s.body.add(sp.p.entries(sp.from, sp.to))
 		}
@@ -117,6 +121,7 @@ func (s *sender) encode(b *bulk) error {
 		w = s.gz
 	}
 	for _, sp := range b.spans {
+		sp = s.strip(sp)
 		if _, err := w.Write(sp.p.entries(sp.from, sp.to)); err != nil {
 			return err
 		}
@@ -137,11 +142,15 @@ func (s *sender) encode(b *bulk) error {
 
 // entry is an item that goes again, in the form that it has now.
 func (s *sender) entry(r retry) []byte {
-	if !r.form.reduced && r.form.cuts == 0 {
-		return r.p.batch.Entry(r.i)
+	entry := r.p.batch.Entry(r.i)
+	if r.form.reduced || r.form.cuts > 0 {
+		s.scratch = appendForm(s.scratch[:0], r.p.batch, r.i, r.form)
+		entry = s.scratch
 	}
-	s.scratch = appendForm(s.scratch[:0], r.p.batch, r.i, r.form)
-	return s.scratch
+	if s.bare && hasNoID(r.p.batch, r.i) {
+		return stripEntry(entry)
+	}
+	return entry
 }
 
 // send posts the bulk and leaves the answer in it.
@@ -241,7 +250,7 @@ func (s *sender) read(b *bulk) error {
 		case quarantined:
 			a.odd = append(a.odd, oddItem{n: i, status: it.Status, quarantined: true, reason: string(it.Index)})
 		case it.Status == http.StatusCreated:
-			if i%each == 0 && it.ID != nil {
+			if i%each == 0 && it.ID != nil && !s.bare {
 				if r := b.at(i); !bytes.Equal(it.ID, r.p.batch.ID(r.i)) {
 					a.otherID = string(it.ID)
 				}

@@ -56,13 +56,15 @@ func judge(o oddItem, r *retry, stored, now time.Time) (v verdict, why string) {
 	r.status = o.status
 	r.attempts++
 
-	if o.typ == "cluster_block_exception" {
-		return laneBlocks, blockReason(o.reason)
-	}
 	switch {
+	case isBlock(o.status, o.typ):
+		return laneBlocks, blockReason(o.reason)
+	case o.status >= 500 && scriptFault(o.typ):
+		return refused(r)
 	case o.status == http.StatusTooManyRequests, o.status >= 502 && o.status <= 504:
+		// The shard is away or has too much: no other form of the document helps.
 	case o.status >= 500:
-		if scriptFault(o.typ) || r.same >= sameFault {
+		if r.same >= sameFault {
 			return refused(r)
 		}
 	case o.status == http.StatusUnauthorized, o.status == http.StatusForbidden:
@@ -86,6 +88,12 @@ func refused(r *retry) (verdict, string) {
 		return isDead, ""
 	}
 	return isReduced, ""
+}
+
+// isBlock tells a block of an index from that of a cluster that is not ready
+// yet (503, no master), which is over in a moment.
+func isBlock(status int, typ string) bool {
+	return typ == "cluster_block_exception" && (status == http.StatusTooManyRequests || status == http.StatusForbidden)
 }
 
 // blockReason tells a full disk, which ends by itself when somebody makes
@@ -291,6 +299,12 @@ func (a *assembler) noteAnswer(l *lane, ans *answer) {
 	if noop > 0 {
 		a.metrics.dropped.WithLabelValues("server_pipeline").Add(float64(noop))
 		a.problems.note(slog.LevelWarn, noop, "the server's own ingest pipeline dropped lines", "", "index", l.index)
+	}
+	if ans.otherID != "" {
+		a.metrics.changed.WithLabelValues("other_id").Inc()
+	}
+	if ans.rerouted != "" {
+		a.metrics.changed.WithLabelValues("rerouted").Inc()
 	}
 	if ans.otherID != "" && !l.noted["id"] {
 		l.noted["id"] = true

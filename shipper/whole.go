@@ -1,9 +1,12 @@
 package shipper
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -16,9 +19,9 @@ func (a *assembler) whole(b *bulk, now time.Time) {
 	label := "refused"
 	switch {
 	case ans.err != nil:
-		label = "unanswered"
-		a.noAnswer(b, now)
-	case ans.typ == "cluster_block_exception":
+		label = a.noAnswer(b, now)
+	case isBlock(ans.status, ans.typ):
+		label = "blocked"
 		a.hold(b, now, blockReason(ans.reason), ans.typ, ans.reason)
 	case ans.status == http.StatusTooManyRequests, ans.status >= 500:
 		label = "overload"
@@ -50,18 +53,44 @@ func (a *assembler) readCredentials() {
 }
 
 // noAnswer: what the request did is unknown. The same ids go again, and those
-// that had arrived come back as 409.
-func (a *assembler) noAnswer(b *bulk, now time.Time) {
-	ans := &b.answer
-	if strings.Contains(ans.err.Error(), "not Elasticsearch") { // the client library's own check
-		a.hold(b, now, "refused", ans.err.Error(), "")
-		return
+// that had arrived are found, see resend.go. It returns the metric's label.
+func (a *assembler) noAnswer(b *bulk, now time.Time) (label string) {
+	err := b.answer.err
+	if strings.Contains(err.Error(), "not Elasticsearch") { // the client library's own check
+		a.hold(b, now, "refused", err.Error(), "")
+		return "refused"
 	}
-	if b.items > 1 && errors.Is(ans.err, errAnswerTooLarge) {
+	if b.items > 1 && errors.Is(err, errAnswerTooLarge) {
 		a.halve(b)
-		return
+		return "unreadable"
 	}
-	a.later(b, now, "no answer from Elasticsearch; the same lines are sent again", ans.err.Error())
+	label, message := silence(&b.answer, a.timeout)
+	if label != "unreadable" && a.hosts.someAnswer() {
+		message = "" // the others take over; what became of the host is said by hosts
+	}
+	a.later(b, now, message, err.Error())
+	return label
+}
+
+// silence says in words of a person why there was no answer.
+func silence(ans *answer, timeout time.Duration) (label, message string) {
+	var verify *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var dial *net.OpError
+	switch {
+	case ans.status == http.StatusOK:
+		return "unreadable", "an answer of Elasticsearch cannot be read; what it stored is looked up, the rest is sent again"
+	case errors.As(ans.err, &verify):
+		return "tls", "Elasticsearch shows a certificate that is not trusted: set output.elasticsearch.ca_file, and use a name in hosts that the certificate has. Lines wait"
+	case errors.As(ans.err, &record), errors.As(ans.err, &alert):
+		return "tls", "no TLS connection to Elasticsearch: check http or https in output.elasticsearch.hosts, cert_file and key_file. Lines wait"
+	case errors.As(ans.err, &dial) && dial.Op == "dial":
+		return "unreachable", "Elasticsearch cannot be reached; trying again. Lines wait"
+	case errors.Is(ans.err, context.DeadlineExceeded):
+		return "timeout", "Elasticsearch does not answer within " + timeout.String() + "; what it stored is looked up, the rest is sent again"
+	}
+	return "cut", "the connection to Elasticsearch was cut; what it stored is looked up, the rest is sent again"
 }
 
 // later puts a bulk back and waits: for all, since it is the cluster that does
@@ -89,10 +118,12 @@ func (a *assembler) later(b *bulk, now time.Time, message, example string) {
 	a.pace.failures++
 	wait := max(wholeBackoff.After(a.pace.failures), b.answer.retryAfter)
 	a.pace.down(now, wait)
-	if a.down.IsZero() {
-		a.down = now
+	if message != "" {
+		if a.down.IsZero() {
+			a.down = now
+		}
+		a.problems.note(slog.LevelWarn, 1, message, example, "hosts", a.hostNames(), "next_attempt_in", wait.Round(time.Millisecond))
 	}
-	a.problems.note(slog.LevelWarn, 1, message, example, "hosts", a.hostNames(), "next_attempt_in", wait.Round(time.Millisecond))
 	a.metrics.retried.WithLabelValues(map[bool]string{true: "unanswered", false: "overload"}[b.answer.err != nil]).Add(float64(b.items))
 	a.requeue(b)
 }

@@ -28,6 +28,7 @@ type fakeEngine struct {
 	listeners  map[chan string]bool // event streams
 	down       bool                 // every request fails
 	inspects   int
+	version    string // "": does not tell
 }
 
 type fakeContainer struct {
@@ -35,6 +36,7 @@ type fakeContainer struct {
 	tty, running bool
 	log          []entry
 	started      int
+	finished     string
 	cut          int           // a logs response ends without notice after so many bytes; 0: never
 	more         chan struct{} // closed when the log or the state changed
 }
@@ -59,6 +61,15 @@ func (e *fakeEngine) serve() {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("API-Version", "1.41") })
+	mux.HandleFunc("/v1.41/version", func(w http.ResponseWriter, _ *http.Request) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.version == "" {
+			http.Error(w, `{"message":"no such page"}`, http.StatusNotFound)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"Version": e.version})
+	})
 	mux.HandleFunc("/v1.41/events", e.events)
 	mux.HandleFunc("/v1.41/containers/json", e.list)
 	mux.HandleFunc("/v1.41/containers/{id}/json", e.inspect)
@@ -146,7 +157,7 @@ func (e *fakeEngine) inspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"Id": id, "Name": "/" + c.name, "Created": t0.Format(time.RFC3339Nano), "Image": "sha256:1",
-		"LogPath": "/nonexistent/" + id + "-json.log", "State": map[string]any{"Running": c.running, "StartedAt": fmt.Sprint(c.started)},
+		"LogPath": "/nonexistent/" + id + "-json.log", "State": map[string]any{"Running": c.running, "StartedAt": fmt.Sprint(c.started), "FinishedAt": c.finished},
 		"Config":     map[string]any{"Image": "web:3", "Tty": c.tty, "Labels": map[string]string{"app": "web"}, "Env": []string{"MESOS_TASK_ID=t", "SECRET=x"}},
 		"HostConfig": map[string]any{"NetworkMode": "default", "LogConfig": map[string]any{"Type": c.driver}}})
 }
@@ -178,7 +189,11 @@ func (e *fakeEngine) logs(w http.ResponseWriter, r *http.Request) {
 			if m.time.Before(since) {
 				continue
 			}
-			switch text := stamp(m.time) + string(m.log); {
+			details := ""
+			if r.FormValue("details") == "1" {
+				details = string(m.attrs) + "IMAGE_NAME=web%3A3 "
+			}
+			switch text := stamp(m.time) + details + string(m.log); {
 			case c.tty:
 				out.WriteString(text)
 			case m.stream == "stderr":
@@ -221,7 +236,7 @@ func TestAPIAlone(t *testing.T) {
 	one, two := fullID("1"), fullID("2")
 	e.change(one, "create", func(c *fakeContainer) {
 		c.name, c.running = "one", true
-		c.log = []entry{{t0, "stdout", []byte("hi\n")}}
+		c.log = []entry{{time: t0, stream: "stdout", log: []byte("hi\n")}}
 	})
 	var log lockedBuffer
 	opt := e.options(t)
@@ -293,21 +308,25 @@ func TestLogCut(t *testing.T) {
 			id := fullID("1")
 			var want strings.Builder
 			for i := range 60 {
-				en := entry{t0.Add(time.Duration(i/2) * time.Second), "stdout", fmt.Appendf(nil, "line %d\n", i/3)}
+				en := entry{time: t0.Add(time.Duration(i/2) * time.Second), stream: "stdout", log: fmt.Appendf(nil, "line %d\n", i/3)}
+				copied := en
 				if i%10 == 4 {
 					en.log = []byte("a piece ")
+					en.attrs = fmt.Appendf(nil, "CONTAINER_PARTIAL_ID=%d,CONTAINER_PARTIAL_LAST=false,", i)
+					copied = en
 				}
-				if i%10 == 5 {
-					en.time = t0.Add(time.Duration((i-1)/2) * time.Second)
+				if i%10 == 5 { // journald stamps each piece; in the copy they have one time
+					en.time = t0.Add(time.Duration((i-1)/2)*time.Second + 100*time.Millisecond)
+					en.attrs = fmt.Appendf(nil, "CONTAINER_PARTIAL_ID=%d,CONTAINER_PARTIAL_LAST=true,", i-1)
 				}
 				if i%4 == 0 && !tty && i%10 != 4 {
-					en.stream = "stderr"
+					en.stream, copied.stream = "stderr", "stderr"
 				}
 				e.change(id, "", func(c *fakeContainer) {
 					c.name, c.driver, c.tty, c.running, c.cut = "one", "journald", tty, true, 10
 					c.log = append(c.log, en)
 				})
-				want.Write(encode(t, en))
+				want.Write(encode(t, copied))
 			}
 			s := discoverFor(t, e.options(t))
 			path := s.container(id, func(c Container) bool { return c.ViaAPI }).LogPath
@@ -324,7 +343,7 @@ func TestLogCut(t *testing.T) {
 			e.change(id, "start", func(c *fakeContainer) {
 				c.running = true
 				c.started++
-				c.log = append(c.log, entry{t0.Add(time.Hour), "stdout", []byte("again\n")})
+				c.log = append(c.log, entry{time: t0.Add(time.Hour), stream: "stdout", log: []byte("again\n")})
 			})
 			until(t, "the next run's line", 10*time.Second, func() bool {
 				b, _ := os.ReadFile(path)
@@ -333,6 +352,50 @@ func TestLogCut(t *testing.T) {
 			e.change(id, "destroy", nil)
 			s.container(id, func(c Container) bool { return !c.Running && c.ViaAPI })
 		})
+	}
+}
+
+// dockerd makes a container's directory, and hostconfig.json in it, before its
+// API knows the container: that is not one that has gone.
+func TestCopyBeforeEngineKnows(t *testing.T) {
+	e := newFakeEngine(t)
+	r := newFakeRoot(t)
+	id := fullID("1")
+	opt := e.options(t)
+	opt.Docker.Root = r.root
+	r.mkdir(id)
+	r.write(id, "hostconfig.json", `{"LogConfig":{"Type":"local","Config":{}},"NetworkMode":"default"}`)
+	s := discoverFor(t, opt)
+	until(t, "the follower's question", 10*time.Second, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.inspects > 0
+	})
+	en := entry{time: t0, stream: "stdout", log: []byte("hi\n")}
+	e.change(id, "create", func(c *fakeContainer) { c.name, c.driver, c.log = "one", "local", []entry{en} })
+	path := s.container(id, func(c Container) bool { return c.ViaAPI && !c.Running }).LogPath
+	if b, err := os.ReadFile(path); err != nil || string(b) != string(encode(t, en)) {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
+// What a container prints last may reach the journal when it has ended, and
+// the log has been read to what was its end.
+func TestJournalLags(t *testing.T) {
+	e := newFakeEngine(t)
+	id := fullID("1")
+	first := entry{time: t0, stream: "stdout", log: []byte("first\n")}
+	e.change(id, "create", func(c *fakeContainer) {
+		c.name, c.driver, c.log, c.finished = "one", "journald", []entry{first}, time.Now().Format(time.RFC3339Nano)
+	})
+	s := discoverFor(t, e.options(t))
+	path := s.container(id, func(c Container) bool { return c.ViaAPI }).LogPath
+	until(t, "the first line", 10*time.Second, func() bool { b, _ := os.ReadFile(path); return string(b) == string(encode(t, first)) })
+	last := entry{time: t0.Add(1), stream: "stdout", log: []byte("last\n")}
+	e.change(id, "", func(c *fakeContainer) { c.log = append(c.log, last) })
+	s.container(id, func(c Container) bool { return !c.Running }) // nothing comes any more
+	if b, err := os.ReadFile(path); err != nil || string(b) != string(encode(t, first))+string(encode(t, last)) {
+		t.Errorf("%v\n%s", err, b)
 	}
 }
 

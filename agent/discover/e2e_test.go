@@ -236,26 +236,20 @@ func TestRealCopyEqualsJSONFile(t *testing.T) {
 	}
 }
 
-func short(b []byte) string {
-	var out strings.Builder
-	for line := range bytes.Lines(b) {
-		if len(line) > 200 {
-			fmt.Fprintf(&out, "%s … %d … %s", line[:60], len(line), line[len(line)-80:])
-		} else {
-			out.Write(line)
-		}
+// Restarted 20 times under load: no duplicate, no loss.
+func TestRealReadBackRestarts(t *testing.T) {
+	for _, driver := range []string{"local", "journald"} {
+		t.Run(driver, func(t *testing.T) { readBackRestarts(t, driver) })
 	}
-	return out.String()
 }
 
-// Restarted 20 times under load: no duplicate, no loss.
-func TestRealLocalDriverRestarts(t *testing.T) {
+func readBackRestarts(t *testing.T, driver string) {
 	opt := e2eOptions(t)
 	// Both streams, numbered; 30,000 lines each and a long one now and then.
 	script := `w() { i=0; while [ $i -lt 30000 ]; do i=$((i+1)); echo "$1 $i"; [ $((i % 3000)) = 0 ] && { printf "$1 long $i "; head -c 50000 /dev/zero | tr '\0' x; echo; }; [ $((i % 20)) = 0 ] && usleep 5000; done; }
 		w err >&2 & w out; wait; echo last`
 	s := discoverFor(t, opt)
-	id := runContainer(t, []string{"--log-driver", "local"}, script)
+	id := runContainer(t, []string{"--log-driver", driver}, script)
 	path := s.container(id, func(c Container) bool { return c.ViaAPI && c.LogPath != "" }).LogPath
 	underLoad := 0
 	for n := range 20 {

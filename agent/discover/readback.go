@@ -190,6 +190,8 @@ type follower struct {
 	copy *copyFile
 	wake chan struct{} // one place: something happened to the container
 
+	copied int // entries, by run
+
 	cancel context.CancelFunc // ends run
 	ended  chan struct{}      // closed when run has ended
 

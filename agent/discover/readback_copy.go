@@ -25,6 +25,9 @@ const (
 	// reorder is by how much an entry may stand behind a later one: stdout and
 	// stderr have a goroutine each in dockerd that stamps first and writes then.
 	reorder = 10 * time.Second
+	// slowest is how long the pieces of a line that has ended may have taken to
+	// be recognised after a reconnect, where the API gives each a time of its own.
+	slowest = time.Minute
 	// settleLook is how often a full copy asks whether its oldest file may go.
 	settleLook = 250 * time.Millisecond
 )
@@ -35,6 +38,7 @@ type entry struct {
 	time   time.Time
 	stream string // stdout or stderr
 	log    []byte // valid until the next entry
+	attrs  []byte // what Docker calls details, if asked for; valid as long
 }
 
 // copyFile is a local copy of a log, written as dockerd writes its json-file
@@ -194,23 +198,36 @@ func (c *copyFile) allSettled() bool {
 // A window is where a copy ends: what the API is asked for next, and what of
 // its answer is there already.
 type window struct {
-	since time.Time // zero: from the beginning
+	since time.Time // what the API is asked from; zero: the beginning
 	last  time.Time // of the latest entry
-	// seen counts the entries at or after since, by hash of the whole encoded
+	// floor is where the comparison begins. What is older is in the copy, or was
+	// in a file of it that has gone, but for the pieces of the lines in across.
+	floor  time.Time
+	across map[string]time.Time // by stream: the line that began before floor and may have pieces behind it
+	// seen counts the entries that are compared, by hash of the whole encoded
 	// entry (time, stream, text). A count, because an entry can occur twice.
 	seen map[uint64]int
 	seed maphash.Seed
 }
 
+// A span is a line of several pieces in a copy.
+type span struct {
+	stream string
+	from   time.Time // of the line
+	until  time.Time // of the stream's next one; zero: there is none
+	ended  bool
+}
+
 // window reads the position back from the files of the copy. It goes back by
-// reorder before the latest entry, and to the first piece of a line that has
-// not ended, whose later pieces carry the same, old time. If files have been
-// deleted it does not go back behind the oldest that is left, or entries that
-// are only there would be copied twice.
+// reorder before the latest entry, but not behind the oldest file that is left
+// if others have been deleted; and to the first piece of a line that has more of
+// them later, since all of them carry its time.
 func (c *copyFile) window() (*window, error) {
-	w := &window{seed: maphash.MakeSeed(), seen: make(map[uint64]int)}
-	open := make(map[string]time.Time) // by stream: the line that has not ended
-	var oldest time.Time               // end of the oldest file, if all old ones are there
+	w := &window{seed: maphash.MakeSeed(), seen: make(map[uint64]int), across: make(map[string]time.Time)}
+	var oldest time.Time // end of the oldest file, if all old ones are there
+	var long []span
+	at := make(map[string]*span) // by stream: its latest line
+	several := make(map[string]bool)
 	err := c.scan(func(n int, line []byte) {
 		t, stream, ended, ok := entryHead(line)
 		if !ok {
@@ -222,35 +239,63 @@ func (c *copyFile) window() (*window, error) {
 		if n == c.keep && t.After(oldest) {
 			oldest = t
 		}
-		if ended {
-			delete(open, stream)
-		} else {
-			open[stream] = t
+		switch s := at[stream]; {
+		case s != nil && !s.ended && s.from.Equal(t):
+			s.ended, several[stream] = ended, true
+			return
+		case s != nil && several[stream]:
+			s.until = t
+			long = append(long, *s)
 		}
+		at[stream], several[stream] = &span{stream: stream, from: t, ended: ended}, false
 	})
 	if err != nil || w.last.IsZero() {
 		return w, err
 	}
-	w.since = w.last.Add(-reorder)
-	if oldest.After(w.since) {
-		w.since = oldest
+	for stream, s := range at {
+		if several[stream] || !s.ended {
+			long = append(long, *s)
+		}
 	}
-	for _, t := range open {
-		if t.Before(w.since) {
-			w.since = t
+	w.floor = w.last.Add(-reorder)
+	if oldest.After(w.floor) {
+		w.floor = oldest
+	}
+	w.since = w.floor
+	for _, s := range long {
+		last := s.until.IsZero()
+		if !s.from.Before(w.floor) || !last && s.until.Before(w.floor) ||
+			(s.ended || !last) && s.from.Before(w.floor.Add(-slowest)) {
+			continue // all of it lies on one side of floor
+		}
+		w.across[s.stream] = s.from
+		if s.from.Before(w.since) {
+			w.since = s.from
 		}
 	}
 	err = c.scan(func(_ int, line []byte) {
-		if t, _, _, ok := entryHead(line); ok && !t.Before(w.since) {
+		if t, stream, _, ok := entryHead(line); ok && w.compared(t, stream) {
 			w.seen[maphash.Bytes(w.seed, line)]++
 		}
 	})
 	return w, err
 }
 
+// compared says whether entries of that time are among those that are counted.
+func (w *window) compared(t time.Time, stream string) bool {
+	if !t.Before(w.floor) {
+		return true
+	}
+	from, ok := w.across[stream]
+	return ok && from.Equal(t)
+}
+
 // known says whether the encoded entry is in the copy already, and takes it
 // off the account.
 func (w *window) known(e entry, encoded []byte) bool {
+	if !w.compared(e.time, e.stream) {
+		return true
+	}
 	if len(w.seen) == 0 {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -26,6 +27,11 @@ const (
 	// flushSize is how much is collected before it is written while Docker
 	// has more at hand.
 	flushSize = 256 << 10
+	// journaldLag is how long after a container's end its last lines may still be
+	// on their way from dockerd through journald; dockerd itself waits as long.
+	journaldLag = 5 * time.Second
+	// lagLook is how often they are asked for.
+	lagLook = time.Second
 )
 
 // errGone says that the container does not exist any more.
@@ -35,6 +41,14 @@ var errGone = errors.New("the container has gone")
 type runState struct {
 	running           bool
 	started, finished string
+	driver            string
+}
+
+// lags says whether a log that was read to its end may get more lines, although
+// its container has ended.
+func (s *runState) lags() bool {
+	finished, err := time.Parse(time.RFC3339Nano, s.finished)
+	return s.driver == journald && err == nil && time.Since(finished).Abs() < journaldLag
 }
 
 // run copies until the container has gone. Every end of a connection has the
@@ -44,6 +58,7 @@ func (f *follower) run(ctx context.Context) {
 	wait, said := followRetryMin, ""
 	var done *runState // the state in which the log was read to its end
 	for ctx.Err() == nil {
+		before := f.copied
 		state, err := f.round(ctx, done)
 		switch {
 		case ctx.Err() != nil:
@@ -79,6 +94,11 @@ func (f *follower) run(ctx context.Context) {
 			f.await(ctx, 50*time.Millisecond) // the stream ended and it runs on: a restart
 			continue
 		}
+		if state.lags() || state.driver == journald && f.copied > before {
+			done = nil
+			f.await(ctx, lagLook)
+			continue
+		}
 		done = state
 		f.state(func() { f.problem, f.refused, f.complete = "", false, true })
 		f.await(ctx, followIdle)
@@ -94,7 +114,10 @@ func (f *follower) round(ctx context.Context, done *runState) (*runState, error)
 	r, err := f.r.client.ContainerInspect(asking, f.id)
 	cancel()
 	if cerrdefs.IsNotFound(err) {
-		if readable(filepath.Join(f.r.containers, f.id, "config.v2.json")) == nil {
+		// Its directory is there before the engine tells of it (hostconfig.json,
+		// which names the driver, even before config.v2.json) and until it has
+		// been forgotten.
+		if _, dirErr := os.Stat(filepath.Join(f.r.containers, f.id)); dirErr == nil {
 			return nil, fmt.Errorf("this engine does not know the container, but its directory is there: %w", err)
 		}
 		// The copy is opened for its side effect: a torn end is cut.
@@ -106,10 +129,11 @@ func (f *follower) round(ctx context.Context, done *runState) (*runState, error)
 	if err != nil {
 		return nil, err
 	}
-	if r.State == nil || r.Config == nil {
+	if r.State == nil || r.Config == nil || r.HostConfig == nil {
 		return nil, errors.New("inspect gives no state")
 	}
-	state := &runState{running: r.State.Running || r.State.Restarting, started: r.State.StartedAt, finished: r.State.FinishedAt}
+	state := &runState{running: r.State.Running || r.State.Restarting, started: r.State.StartedAt, finished: r.State.FinishedAt,
+		driver: r.HostConfig.LogConfig.Type}
 	if done != nil && *done == *state {
 		return state, nil
 	}
@@ -128,11 +152,17 @@ func (f *follower) round(ctx context.Context, done *runState) (*runState, error)
 		return nil, err
 	}
 	f.state(func() { f.problem, f.refused, f.complete = "", false, false })
-	return state, f.read(ctx, w, r.Config.Tty, state.running)
+	return state, f.read(ctx, w, logSort{r.Config.Tty, state.driver}, state.running)
+}
+
+// A logSort is what decides how a logs response is to be read.
+type logSort struct {
+	tty    bool // one stream, without frames
+	driver string
 }
 
 // read copies one logs response.
-func (f *follower) read(ctx context.Context, w *window, tty, follow bool) error {
+func (f *follower) read(ctx context.Context, w *window, sort logSort, follow bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	since := ""
@@ -140,7 +170,7 @@ func (f *follower) read(ctx context.Context, w *window, tty, follow bool) error 
 		since = fmt.Sprintf("%d.%09d", w.since.Unix(), w.since.Nanosecond())
 	}
 	body, err := f.r.client.ContainerLogs(ctx, f.id, container.LogsOptions{
-		ShowStdout: true, ShowStderr: true, Timestamps: true, Follow: follow, Since: since})
+		ShowStdout: true, ShowStderr: true, Timestamps: true, Details: sort.driver == journald, Follow: follow, Since: since})
 	if err != nil {
 		return err
 	}
@@ -151,34 +181,32 @@ func (f *follower) read(ctx context.Context, w *window, tty, follow bool) error 
 	}
 	var hung atomic.Bool
 	if follow {
-		go f.watchdog(ctx, &progress, tty, func() { hung.Store(true); cancel() })
+		go f.watchdog(ctx, &progress, sort, func() { hung.Store(true); cancel() })
 	}
-	err = f.copyAll(ctx, f.messages(body, tty), w, &progress)
+	err = f.copyAll(ctx, f.messages(body, sort), w, sort, &progress)
 	if err != nil && hung.Load() {
 		return errors.New("the log stream stood still while the log went on; asking anew")
 	}
 	return err
 }
 
-func (f *follower) messages(body io.Reader, tty bool) messages {
+func (f *follower) messages(body io.Reader, sort logSort) messages {
 	r := bufio.NewReaderSize(body, 32<<10)
-	if tty {
-		return &ttyMessages{r: r, unstamped: f.r.m.unreadable.Inc, now: time.Now}
+	if sort.tty {
+		return &ttyMessages{r: r, details: sort.driver == journald, unstamped: f.r.m.unreadable.Inc, now: time.Now}
 	}
-	return newFrames(r, f.r.m.unreadable.Inc)
+	m := newFrames(r, f.r.m.unreadable.Inc)
+	m.details = sort.driver == journald
+	return m
 }
 
 // copyAll writes what is new; it flushes when Docker has nothing more at hand.
-func (f *follower) copyAll(ctx context.Context, msgs messages, w *window, progress *atomic.Int64) error {
+func (f *follower) copyAll(ctx context.Context, msgs messages, w *window, sort logSort, progress *atomic.Int64) error {
 	var enc bytes.Buffer
 	var copied, overlap int
-	f.mu.Lock()
-	// journald stamps in microseconds, so equal lines may be two of them; it has
-	// no files of dockerd's either.
-	files := f.c.Driver != "journald"
-	f.mu.Unlock()
-	replays := newReplays()
+	pieces, replays := newPieces(), newReplays()
 	flush := func() error {
+		f.copied += copied
 		f.r.m.copied.Add(float64(copied))
 		f.r.m.overlap.Add(float64(overlap))
 		copied, overlap = 0, 0
@@ -196,13 +224,20 @@ func (f *follower) copyAll(ctx context.Context, msgs messages, w *window, progre
 			return err
 		}
 		progress.Store(max(progress.Load(), e.time.UnixNano()))
+		if sort.driver == journald {
+			pieces.place(&e)
+		} else if sort.driver != jsonFile {
+			endPiece(&e)
+		}
 		enc.Reset()
 		if err := appendEntry(&enc, e); err != nil {
 			return err
 		}
 		// Both are asked: what is known may come a second time, too.
+		// journald stamps in microseconds, so equal lines may be two of them; it
+		// has no files of dockerd's either.
 		known := w.known(e, enc.Bytes())
-		if files && replays.again(w.seed, e, enc.Bytes()) || known {
+		if sort.driver != journald && replays.again(w.seed, e, enc.Bytes()) || known {
 			overlap++
 		} else {
 			f.copy.add(enc.Bytes())
@@ -217,7 +252,7 @@ func (f *follower) copyAll(ctx context.Context, msgs messages, w *window, progre
 }
 
 // watchdog ends a stream that gives nothing while the log has newer entries.
-func (f *follower) watchdog(ctx context.Context, progress *atomic.Int64, tty bool, hung func()) {
+func (f *follower) watchdog(ctx context.Context, progress *atomic.Int64, sort logSort, hung func()) {
 	for {
 		before := progress.Load()
 		sleep(ctx, followIdle)
@@ -228,7 +263,7 @@ func (f *follower) watchdog(ctx context.Context, progress *atomic.Int64, tty boo
 			continue
 		}
 		asking, cancel := context.WithTimeout(ctx, apiTimeout)
-		newest, err := f.newest(asking, tty)
+		newest, err := f.newest(asking, sort)
 		cancel()
 		if err == nil && progress.Load() == before && newest.UnixNano() > before {
 			hung()
@@ -238,14 +273,14 @@ func (f *follower) watchdog(ctx context.Context, progress *atomic.Int64, tty boo
 }
 
 // newest is the time of the log's last entry.
-func (f *follower) newest(ctx context.Context, tty bool) (t time.Time, err error) {
+func (f *follower) newest(ctx context.Context, sort logSort) (t time.Time, err error) {
 	body, err := f.r.client.ContainerLogs(ctx, f.id, container.LogsOptions{
-		ShowStdout: true, ShowStderr: true, Timestamps: true, Tail: "1"})
+		ShowStdout: true, ShowStderr: true, Timestamps: true, Details: sort.driver == journald, Tail: "1"})
 	if err != nil {
 		return t, err
 	}
 	defer body.Close()
-	msgs := f.messages(body, tty)
+	msgs := f.messages(body, sort)
 	for {
 		e, err := msgs.next()
 		if err == io.EOF {

@@ -40,6 +40,7 @@ type messages interface {
 // the message.
 type frames struct {
 	r          *bufio.Reader
+	details    bool // asked for
 	buf        []byte
 	last       map[string]time.Time // by stream
 	unstamped  func()
@@ -80,6 +81,8 @@ func (f *frames) next() (entry, error) {
 	if e.time, e.log, ok = parseStamp(msg); !ok {
 		f.unstamped()
 		e.time = f.last[e.stream]
+	} else if f.details {
+		e.attrs, e.log = cutDetails(e.log)
 	}
 	f.last[e.stream] = e.time
 	return e, nil
@@ -95,6 +98,7 @@ func (f *frames) more() bool { return f.r.Buffered() > 0 }
 // which dockerd will have read its line.
 type ttyMessages struct {
 	r         *bufio.Reader
+	details   bool   // asked for
 	buf       []byte // what is read and not returned
 	done      int    // bytes of buf that the last entry took
 	searched  int    // bytes of buf in which no end was found
@@ -173,6 +177,8 @@ func (m *ttyMessages) entry(msg []byte) entry {
 	if e.time, e.log, ok = parseStamp(msg); !ok {
 		m.unstamped()
 		e.time = m.last
+	} else if m.details {
+		e.attrs, e.log = cutDetails(e.log)
 	}
 	m.last = e.time
 	return e

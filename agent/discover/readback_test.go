@@ -150,16 +150,16 @@ func TestCopyModel(t *testing.T) {
 			}
 			for range rnd.IntN(4) {
 				if rnd.IntN(5) == 0 { // pieces
-					log = append(log, entry{at, stream, []byte(text)})
+					log = append(log, entry{time: at, stream: stream, log: []byte(text)})
 				}
 			}
 			if rnd.IntN(40) == 0 && blocked == "" && i < 360 { // its other pieces come when its time is long past
-				log = append(log, entry{at, stream, []byte("open")})
+				log = append(log, entry{time: at, stream: stream, log: []byte("open")})
 				blocked = stream
-				late[i+30] = entry{at, stream, []byte("end\n")}
+				late[i+30] = entry{time: at, stream: stream, log: []byte("end\n")}
 				continue
 			}
-			log = append(log, entry{at, stream, []byte(text + "\n")})
+			log = append(log, entry{time: at, stream: stream, log: []byte(text + "\n")})
 		}
 		dir := t.TempDir()
 		var files []string // what a reader would have got, in order of names
@@ -217,7 +217,7 @@ func TestCopyWaitsForReader(t *testing.T) {
 	asked := make(chan struct{})
 	answer := make(chan bool)
 	c.settled = func(os.FileInfo) bool { asked <- struct{}{}; return <-answer }
-	line := encode(t, entry{t0, "stdout", []byte(strings.Repeat("x", 100) + "\n")})
+	line := encode(t, entry{time: t0, stream: "stdout", log: []byte(strings.Repeat("x", 100) + "\n")})
 	for range 2 { // .1 and .2
 		c.add(line)
 		if err := c.flush(t.Context()); err != nil {

@@ -141,7 +141,7 @@ func (s *source) receipt(g *generation, k int) (r receipt.Receipt, ok bool) {
 	case end.Generation < g.N:
 		return r, false
 	}
-	size, missing := end.Offset+g.Shrunk, int64(0)
+	size, missing := end.Offset, int64(0)
 	if r.Final {
 		size += g.Missed
 		missing = g.Missed
@@ -158,7 +158,7 @@ func (s *source) receipt(g *generation, k int) (r receipt.Receipt, ok bool) {
 	r.Bytes = receipt.Bytes{
 		Size: size, Duplicate: t(record.Duplicate).Bytes, Quarantined: t(record.Quarantined).Bytes,
 		DeadLettered: t(record.DeadLettered).Bytes, DroppedByServer: t(record.DroppedByServer).Bytes, Doubled: t(record.Doubled).Bytes,
-		Truncated: end.Passed, Garbage: end.Garbage + g.From, Gap: missing + g.Torn[k],
+		Truncated: end.Passed, Garbage: end.Garbage + g.From, Gap: missing,
 	}
 	n := r.Bytes
 	r.Bytes.Delivered = end.Own - n.Duplicate - n.Quarantined - n.DeadLettered - n.DroppedByServer - n.Doubled

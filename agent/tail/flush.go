@@ -65,33 +65,3 @@ func (w *worker) goBack(s *source) verdict {
 	s.goBack(k)
 	return again
 }
-
-// shrink goes on at size in a file that was read further. Lines that were
-// stored keep their numbers; one that had begun will not be finished.
-func (s *source) shrink(size int64) {
-	g := s.gen
-	g.Shrunk += s.off - size
-	s.off, s.dirty = size, true
-	for k := range s.ledgers {
-		if s.muted[k] {
-			continue // it will come to the end by itself
-		}
-		c := &s.counts[k]
-		if _, open := s.joiners[k].Open(); open {
-			n := s.joiners[k].Source()
-			for _, p := range s.carry[k] {
-				n -= p.bytes
-			}
-			g.Torn[k] += n
-			c.own -= n
-			if b := s.begins[k]; b.Generation == g.N {
-				c.lines = b.Lines // its number is free again
-			}
-		}
-		s.joiners[k].Resume(0)
-		s.carry[k] = nil
-		s.resume[k] = s.here(k, size)
-		s.skip[k] = size
-		s.ledgers[k].start(s.resume[k])
-	}
-}

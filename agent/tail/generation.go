@@ -43,8 +43,6 @@ type generation struct {
 	Books  [2]book     `json:"books,omitzero"`     // what was not simply delivered
 	Gaps   []gap       `json:"gaps,omitempty"`     // what was lost
 	Missed int64       `json:"missed,omitempty"`   // bytes behind End that were lost
-	Shrunk int64       `json:"shrunk,omitempty"`   // bytes that were read, and that the file lost afterwards
-	Torn   [2]int64    `json:"torn,omitzero"`      // of these, bytes of lines that could not be finished
 	Doubt  string      `json:"unproven,omitempty"` // why lines may be missing before this file
 	// Revision is that of the latest receipt that may have been sent, Final says
 	// that the last one is stored.

@@ -55,18 +55,22 @@ func TestTryOnce(t *testing.T) {
 	log := filepath.Join(dir, "log")
 	h := hold{dir: filepath.Join(dir, "hold")}
 	must(t, os.WriteFile(log, nil, 0o600), os.Mkdir(h.dir, 0o700), os.Link(log, filepath.Join(h.dir, tryName)))
-	h.try(filepath.Join(dir, "missing"))
+	h.try(Target{Path: filepath.Join(dir, "missing")})
+	must(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600), os.Symlink(log, filepath.Join(dir, "link")))
+	h.try(Target{Path: filepath.Join(dir, "pipe")})
+	h.try(Target{Path: filepath.Join(dir, "link")})
+	h.try(Target{Path: log, Steady: true}) // is not held, wherever it lies
 	if len(h.tried) != 0 {
-		t.Errorf("a missing log counts as tried: %v", h.tried)
+		t.Errorf("what is missing or no log counts as tried: %v", h.tried)
 	}
-	h.try(log)
+	h.try(Target{Path: log})
 	if left := glob(filepath.Join(h.dir, "*")); len(left) > 0 || h.Problem() != "" || len(h.tried) != 1 {
 		t.Errorf("left %v, problem %q, tried %v", left, h.Problem(), h.tried)
 	}
 	if err := os.Remove(h.dir); err != nil {
 		t.Fatal(err)
 	}
-	h.try(log) // would fail
+	h.try(Target{Path: log}) // would fail
 	if h.Problem() != "" {
 		t.Errorf("tried again: %s", h.Problem())
 	}

@@ -28,15 +28,20 @@ const tryName = "mesoscope-try"
 // only when the log has its first line, which may be when nobody looks at the
 // agent any more; and that links cannot be removed it would say when they have
 // filled the disk.
-func (h *hold) try(path string) {
-	if h.dir == "" {
+func (h *hold) try(t Target) {
+	if h.dir == "" || t.Steady {
 		return
 	}
-	f, err := os.Open(path)
+	// A folder that somebody else writes to may have anything in the place of a
+	// log: a pipe, on which an open would wait for ever, or a symbolic link.
+	f, err := os.OpenFile(t.Path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return // no log yet, or none that can be read: that is said elsewhere
 	}
 	defer f.Close()
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return
+	}
 	on := mountOf(f)
 	h.mu.Lock()
 	tried := h.tried[on]
@@ -143,7 +148,7 @@ func why(err error) string {
 	case errors.Is(err, syscall.EROFS):
 		return "the mount is read-only: mount it read-write"
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		return "not permitted: run as the owner of the log files, or with CAP_FOWNER and CAP_DAC_OVERRIDE; as root, see whether this file system has hard links"
+		return "not permitted: run as the owner of the log files, or with CAP_DAC_OVERRIDE (where the folder is yours, CAP_FOWNER will do); as root, see whether this file system has hard links"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "the file system is full"
 	}

@@ -38,7 +38,7 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 	s.live.Store(false)
 	if !s.begun {
 		s.adoptHeld(f.hold.folder(s.id))
-		f.hold.try(s.target.Path)
+		f.hold.try(s.target)
 	}
 	changed, err = s.scan(&f.hold)
 	if err != nil {

@@ -137,7 +137,7 @@ func (s *sinkState) addNote(t *testing.T, b *record.Batch) {
 	}
 }
 
-// checkReceipts compares the receipts with what is stored.
+// checkReceipts compares the receipts with what is stored: nothing was lost.
 func (w *world) checkReceipts() {
 	st := w.store
 	st.mu.Lock()

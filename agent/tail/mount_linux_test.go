@@ -144,7 +144,7 @@ func shared(t *testing.T, holdMode, logMode os.FileMode) (h *hold, log string) {
 // without CAP_FOWNER.
 func TestForeignOwner(t *testing.T) {
 	h, log := shared(t, 0o777, 0o644)
-	asNobody(t, func() { h.try(log) })
+	asNobody(t, func() { h.try(Target{Path: log}) })
 	protected, err := os.ReadFile("/proc/sys/fs/protected_hardlinks")
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestForeignOwner(t *testing.T) {
 // TestForeignFolder: the hold folder cannot be written to.
 func TestForeignFolder(t *testing.T) {
 	h, log := shared(t, 0o755, 0o666)
-	asNobody(t, func() { h.try(log) })
+	asNobody(t, func() { h.try(Target{Path: log}) })
 	if p := h.Problem(); !strings.Contains(p, "CAP_DAC_OVERRIDE") {
 		t.Errorf("problem %q", p)
 	}
@@ -172,7 +172,7 @@ func TestLinksThatStay(t *testing.T) {
 	h, log := shared(t, 0o777|os.ModeSticky, 0o666)
 	g := &generation{N: 1}
 	asNobody(t, func() {
-		h.try(log)
+		h.try(Target{Path: log})
 		f, err := os.Open(log)
 		if err != nil {
 			t.Error(err)

@@ -243,18 +243,29 @@ func (w *worker) checkFile(s *source) (v verdict, ok bool, err error) {
 	}
 	g.size = size
 	if size >= s.off {
-		return again, true, nil
+		if !s.regrown(g) {
+			s.marked = mark{}
+			return again, true, nil
+		}
+		w.f.log.Warn("a log file is not what was read of it; it is read once more", "path", g.file.Name(), "offset", s.marked.Offset)
+		w.anew(s, s.marked.Offset)
+		return again, false, nil
 	}
 	// It begins as before, but is shorter: a power cut took what the file
-	// system had not written yet, or somebody cut it. It goes on at its end.
+	// system had not written yet, or somebody cut it.
 	if s.flying() {
 		s.parked = true
 		return park, false, nil
 	}
-	w.f.log.Warn("a log file is shorter than what was read of it; going on at its end", "path", g.file.Name(), "offset", s.off, "size", size)
-	s.noteGap(g, "shrunk", size, 0, "the file is shorter than what was read of it, as after a power cut", w.f.metrics)
-	s.shrink(size)
-	return again, true, nil
+	w.f.log.Warn("a log file is shorter than what was read of it; it is read once more", "path", g.file.Name(), "offset", s.off, "size", size)
+	w.anew(s, size)
+	return again, false, nil
+}
+
+// anew reads the current file from its beginning again.
+func (w *worker) anew(s *source, from int64) {
+	s.noteGap(s.gen, "shrunk", from, 0, "the file has lost its end after it was read, as in a power cut", w.f.metrics)
+	s.readAnew()
 }
 
 // lost gives up the current generation.

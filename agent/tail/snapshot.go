@@ -17,10 +17,10 @@ func (s *source) snapshot() state {
 			*b = boundary{} // nobody reads it again
 		}
 	}
-	st.Trails, st.Flushed = s.trails, s.flushed
+	st.Trails, st.Flushed, st.Mark = s.trails, s.flushed, s.mark()
 	st.Gone = s.finished && !s.flying() && !s.owes()
 	if !s.begun {
-		st.Settled = s.resume
+		st.Settled, st.Mark = s.resume, s.marked
 	}
 	return st
 }

@@ -80,6 +80,7 @@ type source struct {
 	flushed     [2]boundary // where a line was ended that nothing had ended
 	mayFlush    [2]bool     // the checkpoint knows that boundary
 	attrs       []byte
+	marked      mark // what stood before the place to go on at when the last agent ended
 
 	epoch    int         // flights of an earlier one have been given up
 	returned bool        // the sink has given a flight back
@@ -121,6 +122,7 @@ func newSource(t Target, st state, known bool) *source {
 	}
 	s.resume, s.durable = st.Settled, lower(st.Settled)
 	s.horizon, s.sent = st.Horizon, st.Horizon
+	s.marked = st.Mark
 	s.trails, s.flushed, s.mayFlush = st.Trails, st.Flushed, [2]bool{true, true}
 	s.owing = true
 	return s

@@ -264,6 +264,9 @@ func (s *Server) store(out *bytes.Buffer, index, id string, doc []byte, requireS
 	if f.OtherID != "" {
 		id = f.OtherID
 	}
+	if id == "" {
+		id = "auto-" + strconv.Itoa(s.arrival)
+	}
 	st := s.streamOf(index)
 	b := st.backing[len(st.backing)-1]
 	if f.FailureStore {

@@ -108,6 +108,7 @@ type Server struct {
 	away    map[string]bool     // backing indices without a shard
 	tasks   map[int]string      // X-Opaque-Id of the bulks that are alive
 	taskIDs int
+	shown   int // arrivals below can be found by _search
 }
 
 // stream is a data stream: its backing indices, the last one is written to.

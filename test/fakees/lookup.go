@@ -18,6 +18,8 @@ const (
 	CallResolve  = "resolve"  // GET _resolve/index/<names>: data streams with their backing indices
 	CallMget     = "mget"     // POST _mget, real-time, by backing index
 	CallDelete   = "delete"   // DELETE <backing>/_doc/<id>
+	CallRefresh  = "refresh"  // POST <data stream>/_refresh: what is stored can be found by _search
+	CallSearch   = "search"   // POST <data stream>/_search: bool filters of term and range
 	CallRollover = "rollover" // POST <data stream>/_rollover
 )
 
@@ -108,6 +110,10 @@ func (s *Server) serveLookup(w http.ResponseWriter, r *http.Request) bool {
 			s.Rollover(first)
 			writeJSON(w, 200, map[string]any{"acknowledged": true, "rolled_over": true})
 		}
+	case rest == "_refresh":
+		call, answer = CallRefresh, func(w http.ResponseWriter, _ *http.Request, _ []byte) { s.refresh(w, first) }
+	case rest == "_search":
+		call, answer = CallSearch, func(w http.ResponseWriter, _ *http.Request, body []byte) { s.search(w, first, body) }
 	default:
 		return false
 	}
