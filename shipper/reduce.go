@@ -30,7 +30,7 @@ const (
 // not among them.
 var kept = [][]string{
 	{"stream"},
-	{"event", "sequence"}, {"event", "created"}, {"event", "dataset"},
+	{"event", "sequence"}, {"event", "created"}, {"event", "dataset"}, {"event", "kind"}, {"event", "id"},
 	{"data_stream", "type"}, {"data_stream", "dataset"}, {"data_stream", "namespace"},
 	{"log", "offset"}, {"log", "lines"}, {"log", "file", "path"}, {"log", "file", "generation"}, {"log", "flags"},
 	{"container", "id"}, {"container", "name"}, {"container", "runtime"},
@@ -83,6 +83,9 @@ func reduceMembers(members map[string]json.RawMessage, reason string) map[string
 		if v, ok := lookup(members, path); ok && (path[0] == "log" && path[1] == "flags" || len(v) <= 1024 && v[0] != '{' && v[0] != '[') {
 			place(out, path, v)
 		}
+	}
+	if v, ok := members["mesoscope"]; ok {
+		out["mesoscope"] = v // of a receipt or a gap, which are nothing without it; our own template maps it
 	}
 	text := "refused by Elasticsearch, stored in a reduced form: " + reason
 	stamp, changed := takenTime(members["@timestamp"], members["event"])

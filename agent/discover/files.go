@@ -90,8 +90,8 @@ func (f *files) lookAll() (changed []string, err error) {
 func (f *files) look(id string) (changed bool) {
 	dir := filepath.Join(f.dir, id)
 	d := f.known[id]
-	config, err := os.Stat(filepath.Join(dir, "config.v2.json"))
-	if err != nil {
+	config, missing := os.Stat(filepath.Join(dir, "config.v2.json"))
+	if missing != nil {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 			delete(f.known, id)
 			return d != nil
@@ -110,11 +110,12 @@ func (f *files) look(id string) (changed bool) {
 		d = &directory{first: time.Now()}
 		f.known[id] = d
 	}
-	err = errors.Join(
+	err := errors.Join(
 		d.config.read(filepath.Join(dir, "config.v2.json"), config, readConfig),
 		d.host.read(filepath.Join(dir, "hostconfig.json"), host, readHostConfig))
-	// What may not be read is not half-written; the slow look tries it again.
-	d.torn = err != nil && !errors.Is(err, fs.ErrPermission)
+	// What may not be read is not half-written; the slow look tries it again. A
+	// file that is not there yet may come before the directory is watched.
+	d.torn = err != nil && !errors.Is(err, fs.ErrPermission) || config == nil && errors.Is(missing, fs.ErrNotExist)
 	d.c = merge(merge(bare(id), d.config.c), d.host.c)
 	return true
 }

@@ -277,3 +277,22 @@ func TestFindID(t *testing.T) {
 	// The agent that has Docker's folder mounted sees other containers' mounts.
 	f("0::/\n", "600 590 8:1 /x /var/lib/docker/containers/"+id+"/mounts/shm rw - tmpfs shm rw\n", "")
 }
+
+// TestWithoutConfig: a directory whose config.v2.json is not there yet is looked
+// at again soon, because the file may come before the directory is watched.
+func TestWithoutConfig(t *testing.T) {
+	f := files{dir: t.TempDir(), known: map[string]*directory{}}
+	id := strings.Repeat("a1", 32)
+	if err := os.Mkdir(filepath.Join(f.dir, id), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if !f.look(id) || len(f.torn()) != 1 {
+		t.Fatalf("torn: %v, want the new directory", f.torn())
+	}
+	if err := os.WriteFile(filepath.Join(f.dir, id, "config.v2.json"), []byte(runningConfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !f.look(id) || len(f.torn()) != 0 || f.known[id].c.Name != "web" {
+		t.Errorf("torn: %v, name %q, want none and web", f.torn(), f.known[id].c.Name)
+	}
+}

@@ -31,6 +31,9 @@ func (d *Discoverer) lookAll() {
 	d.filesOK, d.answered = true, true
 	for _, id := range changed {
 		d.touch(id)
+		if dir := d.files.known[id]; dir != nil && dir.torn && d.files.look(id) {
+			d.touch(id) // see lookAt
+		}
 	}
 	if d.back != nil {
 		for _, id := range d.back.ids() {
@@ -40,10 +43,16 @@ func (d *Discoverer) lookAll() {
 }
 
 func (d *Discoverer) lookAt(id string) {
+	known := d.files.known[id] != nil
 	if d.filesOK {
 		d.files.look(id)
 	}
 	d.touch(id)
+	// Only now is a new directory watched. What Docker put there in between was
+	// seen by nobody.
+	if d.filesOK && !known && d.files.look(id) {
+		d.touch(id)
+	}
 }
 
 func (d *Discoverer) lookAgain() {

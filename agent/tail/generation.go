@@ -221,6 +221,10 @@ func (g *generation) close() {
 	}
 }
 
+// errEmptied says that the file of a generation is there and holds something
+// else: it was truncated in place while no agent ran.
+var errEmptied = errors.New("the file was truncated in place")
+
 // open opens the file of g, from the hold folder or from where it was last
 // seen, and checks that it is the file it should be. fs.ErrNotExist: there is
 // no file of it any more.
@@ -243,6 +247,10 @@ func (g *generation) open(holdDir string) error {
 				return nil
 			}
 			f.Close()
+			if errors.Is(err, os.ErrNotExist) && g.Hold != "" && path == tried[0] {
+				// A link leads to one file for ever, so that one was emptied.
+				return errEmptied
+			}
 		}
 		if !errors.Is(err, os.ErrNotExist) {
 			first = err

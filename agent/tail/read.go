@@ -150,6 +150,9 @@ func (w *worker) piece(s *source) (verdict, error) {
 			w.f.looks.push(&s.looking)
 			return idle, nil
 		}
+		if errors.Is(err, errEmptied) {
+			return w.lost(s, err), nil
+		}
 		if errors.Is(err, os.ErrNotExist) {
 			return w.lost(s, errLost), nil
 		}
@@ -236,7 +239,7 @@ func (w *worker) checkFile(s *source) (v verdict, ok bool, err error) {
 	case err != nil:
 		return idle, false, fmt.Errorf("read the head of a log: %w", err)
 	case !intact:
-		return w.lost(s, errors.New("the file was truncated in place")), false, nil
+		return w.lost(s, errEmptied), false, nil
 	}
 	g.size = size
 	if size >= s.off {

@@ -99,6 +99,24 @@ func TestTruncatedInPlace(t *testing.T) {
 	w.kill()
 }
 
+// TestTruncatedInPlaceMeanwhile: the link still leads to the file, which holds
+// something else by now. Docker up to 19.03 with max-file=1 makes that of each
+// rotation.
+func TestTruncatedInPlaceMeanwhile(t *testing.T) {
+	w, c := one(t, jsonfile.Options{MaxSize: 10, MaxFile: 1, InPlace: true})
+	w.start()
+	c.line(0, "one")
+	w.expect(c, 0, "one")
+	w.kill()
+	c.line(0, "two") // the file of "one" is gone
+	w.start()
+	w.expect(c, 0, "one", "two")
+	if s := w.source(c); s.Gaps != 1 {
+		t.Errorf("%d gaps, want 1: %+v", s.Gaps, s)
+	}
+	w.kill()
+}
+
 func TestGarbage(t *testing.T) {
 	w, c := one(t, jsonfile.Options{})
 	w.start()

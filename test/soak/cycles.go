@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// cycles kills the agent again and again, each time some 100 ms to 1 s after it
+// was started, while containers write and rotate and answers are lost.
+func (h *harness) cycles() error {
+	said := time.Now()
+	lossy := weathers()[3]
+	for i := range h.opt.cycles {
+		if h.ctx.Err() != nil {
+			return h.ctx.Err()
+		}
+		if h.r.IntN(3) == 0 {
+			h.sky.set(lossy, 200*time.Millisecond)
+		}
+		h.wait(time.Duration(50+h.r.IntN([]int{200, 300, 900}[h.r.IntN(3)])) * time.Millisecond)
+		if err := h.kill(); err != nil {
+			return err
+		}
+		if h.r.IntN(2) == 0 {
+			h.wait(time.Duration(h.r.IntN(150)) * time.Millisecond)
+		}
+		if err := h.agent.start(); err != nil {
+			return err
+		}
+		if time.Since(said) > 10*time.Second {
+			said = time.Now()
+			fmt.Fprintf(h.out, "%5.0f s: %d cycles, %d stored\n", time.Since(h.began).Seconds(), i+1, h.sink.Arrived())
+		}
+	}
+	return nil
+}
