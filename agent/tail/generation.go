@@ -34,7 +34,7 @@ type generation struct {
 	// both begin within the same huge line.
 	Modified int64 `json:"mtime,omitempty"`
 	// Run counts the files before it that begin with the same time, because one
-	// huge line fills them all. An inode may come back among them.
+	// huge line fills them all; an inode may come back among them. See heads.
 	Run int `json:"run,omitempty"`
 	// Sum is the checksum of the whole file, once it was needed.
 	Sum *uint32 `json:"sum,omitempty"`
@@ -75,13 +75,6 @@ func (g *generation) name() string {
 		name += "-" + strconv.Itoa(g.Run)
 	}
 	return name
-}
-
-// follows enters that g is the file behind last.
-func (g *generation) follows(last *generation) {
-	if last.Head == g.Head {
-		g.Run = last.Run + 1
-	}
 }
 
 // holdName is the name of the link, which says all that is needed to recognise

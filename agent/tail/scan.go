@@ -234,9 +234,7 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
 		g := fd.fresh[i]
 		g.N, g.Path, g.fresh = s.next, s.target.Path, !s.begun
-		if n := len(s.gens); n > 0 {
-			g.follows(s.gens[n-1])
-		}
+		g.Run = s.heads.meet(g.Head)
 		s.next++
 		if !s.target.Steady {
 			h.link(s.id, g)
