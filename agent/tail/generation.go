@@ -2,10 +2,8 @@ package tail
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -35,6 +33,11 @@ type generation struct {
 	// its end. It tells the file from one that got its inode after it, should
 	// both begin within the same huge line.
 	Modified int64 `json:"mtime,omitempty"`
+	// Run counts the files before it that begin with the same time, because one
+	// huge line fills them all. An inode may come back among them.
+	Run int `json:"run,omitempty"`
+	// Sum is the checksum of the whole file, once it was needed.
+	Sum *uint32 `json:"sum,omitempty"`
 
 	// The books, see book.go; all by stream.
 	First  [2]int64    `json:"first,omitzero"`     // time of the first line that began here, ns
@@ -54,12 +57,11 @@ type generation struct {
 	flying  [2]bool // a receipt is under way
 	granted [2]int  // revision that the checkpoint knows: it may be sent
 
-	headEnd  int64   // behind the first entry
-	headTail []byte  // its last bytes
-	sum      *uint32 // checksum of the whole file, once it was needed
-	at       string  // path of the file as last seen in the container's folder, "" if gone
-	ended    bool    // no more bytes can come
-	damaged  bool    // compressed, and its end cannot be read; said once
+	headEnd  int64  // behind the first entry
+	headTail []byte // its last bytes
+	at       string // path of the file as last seen in the container's folder, "" if gone
+	ended    bool   // no more bytes can come
+	damaged  bool   // compressed, and its end cannot be read; said once
 	file     *os.File
 	inflate  *inflater // over file, if that is compressed
 	size     int64     // as last seen, uncompressed
@@ -68,7 +70,18 @@ type generation struct {
 
 // name is what log.file.generation says.
 func (g *generation) name() string {
-	return strconv.FormatInt(g.Head, 36) + "-" + strconv.FormatUint(g.Ino, 36)
+	name := strconv.FormatInt(g.Head, 36) + "-" + strconv.FormatUint(g.Ino, 36)
+	if g.Run > 0 {
+		name += "-" + strconv.Itoa(g.Run)
+	}
+	return name
+}
+
+// follows enters that g is the file behind last.
+func (g *generation) follows(last *generation) {
+	if last.Head == g.Head {
+		g.Run = last.Run + 1
+	}
 }
 
 // holdName is the name of the link, which says all that is needed to recognise
@@ -320,41 +333,6 @@ func (g *generation) rememberHead(r io.ReaderAt, h head) error {
 	}
 	g.headEnd, g.headTail = h.end, b
 	return nil
-}
-
-// compresses says whether the compressed file z holds what g holds. The time of
-// the first entry alone does not tell: the files that a huge line fills share
-// it. So the size is compared, and the checksum where g's file is held.
-func compresses(z, g *generation, holdDir string) bool {
-	var trailer [8]byte
-	fi, err := z.file.Stat()
-	if err != nil || fi.Size() < int64(len(trailer)) {
-		return false
-	}
-	if _, err := z.file.ReadAt(trailer[:], fi.Size()-int64(len(trailer))); err != nil {
-		return false
-	}
-	sum, size := binary.LittleEndian.Uint32(trailer[:]), binary.LittleEndian.Uint32(trailer[4:])
-	if g.Hold == "" {
-		return g.Size == 0 || uint32(g.Size) == size
-	}
-	f, err := os.Open(filepath.Join(holdDir, g.Hold))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	if fi, err := f.Stat(); err != nil || uint32(fi.Size()) != size {
-		return compressed(f)
-	}
-	if g.sum == nil {
-		h := crc32.NewIEEE()
-		if _, err := io.Copy(h, f); err != nil {
-			return false
-		}
-		n := h.Sum32()
-		g.sum = &n
-	}
-	return *g.sum == sum
 }
 
 // isLogFile says whether name is the live file base, or a rotation of it, and

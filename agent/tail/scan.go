@@ -157,7 +157,7 @@ func (s *source) identify(files []logFile, h *hold) found {
 			if g.Ino == file.ino && g.From == fresh.From && !g.Lost && (g.Modified == 0 || g.Modified == file.modified) {
 				return true
 			}
-			return file.gz && compresses(fresh, g, h.folder(s.id))
+			return file.gz && compresses(fresh, g, h.folder(s.id), s.shares(g))
 		}
 		if g := s.find(same); g != nil {
 			fd.known = append(fd.known, match{g, file})
@@ -234,6 +234,9 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
 		g := fd.fresh[i]
 		g.N, g.Path, g.fresh = s.next, s.target.Path, !s.begun
+		if n := len(s.gens); n > 0 {
+			g.follows(s.gens[n-1])
+		}
 		s.next++
 		if !s.target.Steady {
 			h.link(s.id, g)

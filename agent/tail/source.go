@@ -213,6 +213,9 @@ func (s *source) adoptHeld(holdDir string) {
 		for i > 0 && s.gens[i-1].N > g.N {
 			i--
 		}
+		if i > 0 {
+			g.follows(s.gens[i-1])
+		}
 		s.gens = append(s.gens[:i], append([]*generation{&g}, s.gens[i:]...)...)
 		s.next = max(s.next, g.N+1)
 		s.dirty = true

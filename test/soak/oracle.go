@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 )
 
 // A history is what one container wrote, as its writer noted it.
@@ -117,17 +118,14 @@ func (f logFile) generation() string {
 	return strconv.FormatInt(f.Head, 36) + "-" + strconv.FormatUint(f.Ino, 36)
 }
 
-// parseGeneration is its inverse.
+// parseGeneration is its inverse. A third part counts the files before it that
+// begin with the same time.
 func parseGeneration(name string) (ino uint64, head int64, ok bool) {
-	for i := len(name) - 1; i > 0; i-- {
-		if name[i] != '-' {
-			continue
-		}
-		head, err1 := strconv.ParseInt(name[:i], 36, 64)
-		ino, err2 := strconv.ParseUint(name[i+1:], 36, 64)
-		return ino, head, err1 == nil && err2 == nil
-	}
-	return 0, 0, false
+	first, rest, _ := strings.Cut(name, "-")
+	second, _, _ := strings.Cut(rest, "-")
+	head, err1 := strconv.ParseInt(first, 36, 64)
+	ino, err2 := strconv.ParseUint(second, 36, 64)
+	return ino, head, err1 == nil && err2 == nil
 }
 
 // where is for people: the file and the bytes of a line.

@@ -1,0 +1,71 @@
+package tail
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// compresses says whether the compressed file z holds what g holds. The time of
+// the first entry alone does not tell: the files that a huge line fills share
+// it. So the size is compared, and the checksum where g's file is held, or was
+// when it was released. shared says that others begin with that time too.
+func compresses(z, g *generation, holdDir string, shared bool) bool {
+	var trailer [8]byte
+	fi, err := z.file.Stat()
+	if err != nil || fi.Size() < int64(len(trailer)) {
+		return false
+	}
+	if _, err := z.file.ReadAt(trailer[:], fi.Size()-int64(len(trailer))); err != nil {
+		return false
+	}
+	sum, size := binary.LittleEndian.Uint32(trailer[:]), binary.LittleEndian.Uint32(trailer[4:])
+	switch {
+	case g.Sum != nil:
+		return *g.Sum == sum
+	case g.Hold == "":
+		return !shared && (g.Size == 0 || uint32(g.Size) == size)
+	}
+	same, ok := g.heldSize(holdDir, size)
+	return same || ok && g.sumHeld(holdDir) && *g.Sum == sum
+}
+
+// heldSize compares the size of what is held of g. same: it is a compressed copy
+// itself, which is the one; ok: it is as large.
+func (g *generation) heldSize(holdDir string, size uint32) (same, ok bool) {
+	f, err := os.Open(filepath.Join(holdDir, g.Hold))
+	if err != nil {
+		return false, false
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil || uint32(fi.Size()) != size {
+		return compressed(f), false
+	}
+	return false, true
+}
+
+// sumHeld computes the checksum of the file that is held.
+func (g *generation) sumHeld(holdDir string) bool {
+	f, err := os.Open(filepath.Join(holdDir, g.Hold))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if compressed(f) {
+		return false // that would be the sum of other bytes
+	}
+	h := crc32.NewIEEE()
+	if _, err := io.Copy(h, f); err != nil {
+		return false
+	}
+	n := h.Sum32()
+	g.Sum = &n
+	return true
+}
+
+// shares says whether another file is known that begins with the same time as g.
+func (s *source) shares(g *generation) bool {
+	return s.find(func(o *generation) bool { return o != g && o.Head == g.Head }) != nil
+}
