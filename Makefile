@@ -7,10 +7,10 @@ LDFLAGS      = -s -w -X mesoscope/internal/version.Version=$(VERSION) -X mesosco
 export CGO_ENABLED = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test e2e bench lint demo docker
+.PHONY: help build test e2e soak soak-mutants bench lint demo docker
 
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## ./mesoscope, static and stripped
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o mesoscope .
@@ -21,6 +21,12 @@ test: ## vet and all tests that need no network, no Docker and no root
 
 e2e: ## tests against real Docker, Elasticsearch and Chromium; root; see .ci/run for what they need
 	$(GO) test -tags e2e -p 1 -count 1 -timeout 40m ./...
+
+soak: ## faults against the agent, and each line accounted for: DURATION=30m SEED=n, or CYCLES=1000; SOAK=-h lists the rest
+	$(GO) run ./test/soak $(if $(DURATION),-duration $(DURATION)) $(if $(SEED),-seed $(SEED)) $(if $(CYCLES),-cycles $(CYCLES)) $(SOAK)
+
+soak-mutants: ## the agent with one mistake in it each: soak has to find every one
+	$(GO) run ./test/soak -mutants
 
 bench: ## the agent end to end (lines per CPU second, idle, latency), then micro benchmarks; BENCH=-h lists its flags
 	$(GO) run ./test/bench $(BENCH)

@@ -13,37 +13,47 @@ import (
 // it. So the size is compared, and the checksum where g's file is held, or was
 // when it was released. shared says that others begin with that time too.
 func compresses(z, g *generation, holdDir string, shared bool) bool {
-	var trailer [8]byte
-	fi, err := z.file.Stat()
-	if err != nil || fi.Size() < int64(len(trailer)) {
-		return false
-	}
-	if _, err := z.file.ReadAt(trailer[:], fi.Size()-int64(len(trailer))); err != nil {
-		return false
-	}
-	sum, size := binary.LittleEndian.Uint32(trailer[:]), binary.LittleEndian.Uint32(trailer[4:])
+	sum, size, ok := gzipTrailer(z.file)
 	switch {
+	case !ok:
+		return false
 	case g.Sum != nil:
 		return *g.Sum == sum
 	case g.Hold == "":
 		return !shared && (g.Size == 0 || uint32(g.Size) == size)
 	}
-	same, ok := g.heldSize(holdDir, size)
+	same, ok := g.heldSize(holdDir, sum, size)
 	return same || ok && g.sumHeld(holdDir) && *g.Sum == sum
 }
 
-// heldSize compares the size of what is held of g. same: it is a compressed copy
-// itself, which is the one; ok: it is as large.
-func (g *generation) heldSize(holdDir string, size uint32) (same, ok bool) {
+// gzipTrailer is what a compressed file says of its content: the checksum, and
+// the size modulo 2^32.
+func gzipTrailer(f *os.File) (sum, size uint32, ok bool) {
+	var trailer [8]byte
+	fi, err := f.Stat()
+	if err != nil || fi.Size() < int64(len(trailer)) {
+		return 0, 0, false
+	}
+	if _, err := f.ReadAt(trailer[:], fi.Size()-int64(len(trailer))); err != nil {
+		return 0, 0, false
+	}
+	return binary.LittleEndian.Uint32(trailer[:]), binary.LittleEndian.Uint32(trailer[4:]), true
+}
+
+// heldSize compares what is held of g. same: it is a compressed copy itself, of
+// the same content; ok: it is as large.
+func (g *generation) heldSize(holdDir string, sum, size uint32) (same, ok bool) {
 	f, err := os.Open(filepath.Join(holdDir, g.Hold))
 	if err != nil {
 		return false, false
 	}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil || uint32(fi.Size()) != size {
-		return compressed(f), false
+	if compressed(f) {
+		heldSum, heldSize, ok := gzipTrailer(f)
+		return ok && heldSum == sum && heldSize == size, false
 	}
-	return false, true
+	fi, err := f.Stat()
+	return false, err == nil && uint32(fi.Size()) == size
 }
 
 // sumHeld computes the checksum of the file that is held.

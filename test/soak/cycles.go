@@ -17,7 +17,14 @@ func (h *harness) cycles() error {
 		if h.r.IntN(3) == 0 {
 			h.sky.set(lossy, 200*time.Millisecond)
 		}
-		h.wait(time.Duration(50+h.r.IntN([]int{200, 300, 900}[h.r.IntN(3)])) * time.Millisecond)
+		// After a kill the agent sends nothing that may be stored already before
+		// the earlier requests are dead, which takes a second: one in five lives
+		// long enough to get ahead.
+		life := 50 + h.r.IntN([]int{200, 300, 600, 600}[h.r.IntN(4)])
+		if h.r.IntN(5) == 0 {
+			life = 1200 + h.r.IntN(900)
+		}
+		h.wait(time.Duration(life) * time.Millisecond)
 		if err := h.kill(); err != nil {
 			return err
 		}

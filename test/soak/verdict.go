@@ -110,9 +110,11 @@ func (h *harness) judge(partial bool) (*verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range docs {
-		if err := v.document(d); err != nil {
-			return nil, err
+	for _, remnants := range []bool{true, false} {
+		for _, d := range docs {
+			if err := v.document(d, remnants); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := v.deadLetters(); err != nil {
@@ -129,13 +131,25 @@ func (h *harness) judge(partial bool) (*verdict, error) {
 	return v, v.checkReceipts()
 }
 
-// document looks at one stored document.
-func (v *verdict) document(stored fakees.Doc) error {
+// document looks at one stored document; remnants: for nothing but these, which
+// change the numbers of the lines behind them.
+func (v *verdict) document(stored fakees.Doc, remnants bool) error {
+	if remnants && v.h.forgotten == 0 {
+		return nil
+	}
 	var d document
 	if err := json.Unmarshal(stored.Source, &d); err != nil {
 		return fmt.Errorf("a stored document is no JSON: %w: %.300s", err, stored.Source)
 	}
 	t := v.by[d.Container.ID]
+	if remnants {
+		if t != nil {
+			if l := t.times[d.Time.UnixNano()]; l != nil && d.Event.Kind == "" {
+				v.remnant(t, l, &d)
+			}
+		}
+		return nil
+	}
 	switch {
 	case t == nil:
 		v.fail(unknown, nil, nil, fmt.Sprintf("no container has the id of %.300s", stored.Source))
@@ -156,6 +170,7 @@ func (v *verdict) document(stored fakees.Doc) error {
 	}
 	v.see(t, d.Log.File.Generation)
 	if v.remnant(t, l, &d) {
+		v.Remnants++
 		return nil
 	}
 	l.stored++
@@ -190,7 +205,6 @@ func (v *verdict) remnant(t *history, l *truth, d *document) bool {
 	if v.h.forgotten == 0 || len(l.Parts) < 2 || d.Log.Offset == l.Parts[0].From {
 		return false
 	}
-	v.Remnants++
 	v.remnants[t.c.spec.ID+"/"+d.Log.File.Generation] = true
 	return true
 }
@@ -240,7 +254,7 @@ func (v *verdict) checkPlace(t *history, l *truth, d *document) {
 		v.numbers[id] = append(v.numbers[id], l)
 		return
 	}
-	if d.Event.Sequence != l.ordinal {
+	if d.Event.Sequence != l.ordinal && !v.remnants[t.c.spec.ID+"/"+d.Log.File.Generation] {
 		v.fail(order, t, l, fmt.Sprintf("its event.sequence is %d, not %d (generation %s)", d.Event.Sequence, l.ordinal, d.Log.File.Generation))
 	}
 	if d.Log.Offset != l.Parts[0].From {
@@ -325,7 +339,9 @@ func (v *verdict) complete(t *history) {
 				v.fail(lost, t, l, "it is not there")
 			default:
 				v.Missing++
-				if !v.covered(t, l) && !v.unnoticed(t, l) {
+				// With the checkpoint goes what was known of files before.
+				declared := v.covered(t, l) || v.unnoticed(t, l) || v.h.forgotten > 0 && len(v.declared[t]) > 0
+				if !declared {
 					v.fail(undeclared, t, l, "it is not there, and no gap is declared in its place; "+v.around(t, l.Parts[0].File))
 				}
 			}
