@@ -198,6 +198,8 @@ func openFresh(file logFile) (*generation, error) {
 	g.file, g.Head, g.headEnd = f, h.nanos, h.end
 	if !file.gz {
 		g.From = h.from
+	} else if sum, _, ok := gzipTrailer(f); ok {
+		g.Sum = &sum
 	}
 	return g, nil
 }
