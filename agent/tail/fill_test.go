@@ -238,6 +238,7 @@ func TestRisk(t *testing.T) {
 	go f.Run(t.Context())
 	w.set()
 	c.small(1000)
+	c.waitSeen() // the present file is open, too, and has a name
 	kept := 0
 	var size, disk int64
 	s := f.sources[c.id]
