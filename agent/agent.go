@@ -43,7 +43,11 @@ type Options struct {
 	Out chan<- *record.Batch
 	// Cursors are what the store knows of the streams, or nil.
 	Cursors map[string][]byte
-	Log     *slog.Logger
+	// Sink is asked how the destinations are; may be nil.
+	Sink tail.Sink
+	// Returning says that an agent has worked with StateDir before.
+	Returning bool
+	Log       *slog.Logger
 	// Registry takes the metrics; nil: none.
 	Registry prometheus.Registerer
 }
@@ -70,7 +74,7 @@ type Agent struct {
 // New opens the state of an Agent. Run it, then Close it.
 func New(opt Options) (*Agent, error) {
 	a := &Agent{opt: opt, log: opt.Log, started: time.Now(), containers: map[string]*container{}, unsaved: make(chan struct{}, 1)}
-	id, err := agentID(opt.StateDir)
+	id, err := ID(opt.StateDir)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +85,8 @@ func New(opt Options) (*Agent, error) {
 	hold := a.openHold()
 	a.tail, err = tail.New(tail.Config{
 		StateDir: opt.StateDir, HoldDir: hold, HoldBudget: int64(opt.Config.Hold.Budget), HoldMinFree: a.minFree,
-		Out: opt.Out, Cursors: opt.Cursors, Attrs: a.attrs, InFlight: inFlight(opt.Config), Log: opt.Log, Registry: opt.Registry,
+		Out: opt.Out, Cursors: opt.Cursors, Attrs: a.attrs, Sink: opt.Sink, Returning: opt.Returning,
+		InFlight: inFlight(opt.Config), OpenLines: openLines(opt.Config), Log: opt.Log, Registry: opt.Registry,
 	})
 	if err != nil {
 		return nil, err
@@ -104,6 +109,10 @@ func inFlight(cfg config.Config) int64 {
 	return min(most, 16<<20)
 }
 
+// openLines is how much memory lines may take that have begun and not ended.
+// What is beyond that is read again when it ends.
+func openLines(cfg config.Config) int64 { return int64(cfg.MemoryLimit) / 16 }
+
 // openHold takes the hold folder, or says why it cannot be used: no other
 // process may decide what is still needed of it.
 func (a *Agent) openHold() string {
@@ -121,7 +130,7 @@ func (a *Agent) openHold() string {
 	if _, statErr := os.Stat(a.opt.Config.Docker.Root); errors.Is(statErr, os.ErrNotExist) {
 		return "" // no Docker here, so nothing to hold and nothing to complain about
 	}
-	a.holdProblem = fmt.Sprintf("log files cannot be held in %s (%v); they are kept open instead, so what is rotated away while the agent restarts would be lost", dir, err)
+	a.holdProblem = tail.HoldReason(dir, err)
 	a.log.Warn(a.holdProblem)
 	return ""
 }
@@ -162,8 +171,14 @@ func (a *Agent) Close() error {
 	return err
 }
 
-// agentID is agent.id: made once, then kept with the state.
-func agentID(dir string) (string, error) {
+// Known says whether an agent has worked with the state in folder dir before.
+func Known(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "id"))
+	return err == nil
+}
+
+// ID is agent.id: made once, then kept with the state in folder dir.
+func ID(dir string) (string, error) {
 	path := filepath.Join(dir, "id")
 	text, err := os.ReadFile(path)
 	if err == nil {

@@ -58,14 +58,16 @@ func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []st
 	}
 	base.Path, base.Size, base.Offset = s.Path, s.Size, s.Offset
 	base.LagBytes, base.LagSeconds, base.State = s.LagBytes, s.LagSeconds, s.State
-	base.LastError = cmp.Or(s.Problem, c.Problem)
+	base.LastError, base.Blocked = cmp.Or(s.Problem, c.Problem), s.Blocked
 	switch {
-	case c.ViaAPI:
+	case c.ViaAPI && c.Lossy == "":
 		base.Guarantee = atLeastOnce
 	case s.Gaps > 0:
 		base.Guarantee = "lines were lost, see the agent's log"
 	case s.Unproven:
 		base.Guarantee = "unproven: files may have come and gone while no agent ran"
+	case c.Lossy != "":
+		base.Guarantee = "source lossy: " + c.Lossy
 	case !s.Held && s.Offset > 0:
 		base.Guarantee = notHeld
 	default:
@@ -89,25 +91,15 @@ func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []st
 
 // Status is how the agent is, but for its output.
 func (a *Agent) Status() status.Status {
-	st := status.Status{
+	hold := a.holdStatus()
+	problems := holdProblems(hold)
+	if loss := a.discover.SourceLoss(); loss != "" {
+		problems = append(problems, loss)
+	}
+	return status.Status{
 		Version: version.Version, Node: a.host.Name, UptimeSeconds: time.Since(a.started).Seconds(),
-		Hold: status.Hold{Dir: a.opt.Config.Hold.Dir, State: "ok"}, Problems: []string{},
+		Hold: hold, Problems: problems,
 	}
-	a.mu.Lock()
-	st.Hold.Problem = cmp.Or(a.holdProblem, a.tail.HoldProblem())
-	a.mu.Unlock()
-	switch {
-	case !a.opt.Hold:
-		st.Hold = status.Hold{State: "off"}
-	case st.Hold.Problem != "":
-		st.Hold.State = "off"
-	default:
-		st.Hold.Bytes = a.tail.HeldBytes()
-		if budget := int64(a.opt.Config.Hold.Budget); budget > 0 && st.Hold.Bytes > budget {
-			st.Hold.State = "over budget"
-		}
-	}
-	return st
 }
 
 // Counts reads the totals out of the metrics, so that `mesoscope status` and

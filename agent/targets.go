@@ -10,6 +10,7 @@ import (
 
 	"mesoscope/agent/discover"
 	"mesoscope/agent/tail"
+	"mesoscope/receipt"
 	"mesoscope/record"
 )
 
@@ -19,6 +20,7 @@ type container struct {
 	known   discover.Container // with what the attrs of its entries say
 	attrs   map[string]string
 	streams [2]*record.Stream
+	notes   tail.Notes
 	gone    bool
 
 	unwritten bool // container.json does not say what is known
@@ -85,7 +87,7 @@ func (a *Agent) attrsSeen() int {
 func (a *Agent) target(c *container) tail.Target {
 	_, told := c.From["running"]
 	return tail.Target{
-		ID: c.ID, Path: c.LogPath, Streams: c.streams, Gone: c.gone, Steady: c.ViaAPI,
+		ID: c.ID, Path: c.LogPath, Streams: c.streams, Notes: c.notes, Gone: c.gone, Steady: c.ViaAPI,
 		// Of a container that has just appeared nobody knows yet whether it
 		// runs; as one that does not, its last line would be taken for whole.
 		Running: !c.gone && (c.Running || !told),
@@ -158,12 +160,34 @@ func (a *Agent) encode(c *container) {
 		c.known = discover.WithAttrs(c.Container, c.attrs)
 	}
 	for k, name := range []string{"stdout", "stderr"} {
-		c.streams[k] = &record.Stream{
-			Name: "docker/" + c.ID + "/" + name, Index: "logs-" + a.opt.Dataset + "-" + a.opt.Namespace, Dataset: a.opt.Dataset,
-			Fields: discover.Fields(c.known, a.host, a.opt.Dataset, a.opt.Namespace, name),
-		}
+		c.streams[k] = a.stream(c.known, name, a.opt.Dataset, name)
+	}
+	c.notes = &notes{agent: a, of: c.known}
+}
+
+// stream is where documents of a container go. name tells its streams apart,
+// output is "stdout" or "stderr", or "" if they are of neither.
+func (a *Agent) stream(of discover.Container, name, dataset, output string) *record.Stream {
+	return &record.Stream{
+		Name: "docker/" + of.ID + "/" + name, Index: "logs-" + dataset + "-" + a.opt.Namespace, Dataset: dataset,
+		Fields: discover.Fields(of, a.host, dataset, a.opt.Namespace, output),
 	}
 }
+
+// notes are the streams of documents about a container's log. They are rare, so
+// their fields are not kept: with thousands of containers, that is megabytes.
+type notes struct {
+	agent *Agent
+	of    discover.Container
+}
+
+// Receipts is where receipts go.
+func (n *notes) Receipts(stream string) *record.Stream {
+	return n.agent.stream(n.of, "receipts of "+stream, receipt.Dataset, stream)
+}
+
+// Gaps is where the loss of lines is noted.
+func (n *notes) Gaps() *record.Stream { return n.agent.stream(n.of, "gaps", n.agent.opt.Dataset, "") }
 
 // recall is for a container that has gone while no agent ran, and whose lines
 // are held.

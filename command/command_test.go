@@ -186,6 +186,28 @@ func TestStatusBad(t *testing.T) {
 	}
 }
 
+// TestStatusHold: what the hold folder is in for stands with its size, and each
+// sentence about it once.
+func TestStatusHold(t *testing.T) {
+	soon, farther := 2400.0, 9000.0
+	const held = "log files cannot be held in /hold"
+	url := answer(t, status.Status{
+		Hold:     status.Hold{Dir: "/hold", State: "off", Bytes: 5 << 30, Problem: held, FullSeconds: &soon},
+		Problems: []string{held},
+	}, []status.Source{{ID: "a", Container: "web", Stream: "stdout", Blocked: "waits since 5m0s for the batch at offset 4711 of generation x"}})
+	code, out, _ := run(t, "status", "--url", url)
+	if code != Bad || strings.Count(out, held) != 1 {
+		t.Errorf("%d\n%s", code, out)
+	}
+	contains(t, out, "\nhold    /hold, off, 5 GiB, full in 40m0s\n", "  ! web stdout: waits since 5m0s for the batch at offset 4711 of generation x\n")
+	url = answer(t, status.Status{Hold: status.Hold{Dir: "/hold", State: "ok", Bytes: 1 << 20, FullSeconds: &farther}}, nil)
+	code, out, _ = run(t, "status", "--url", url)
+	if code != Done {
+		t.Error(code)
+	}
+	contains(t, out, "\nhold    /hold, ok, 1 MiB, full in 2h30m\n")
+}
+
 func TestStatusUnreachable(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()

@@ -39,11 +39,18 @@ var levelColors = map[string]string{
 	"fatal": "\x1b[1;31m", "error": "\x1b[31m", "warn": "\x1b[33m", "debug": dim, "trace": dim,
 }
 
+// gapKind is event.kind of a document that stands in the place of lost lines. It
+// has no stream: nobody knows whose they were.
+const gapKind = "pipeline_error"
+
 // document is what a text line shows of a stored one.
 type document struct {
 	Message string `json:"message"`
 	Stream  string `json:"stream"`
-	Log     struct {
+	Event   struct {
+		Kind string `json:"kind"`
+	} `json:"event"`
+	Log struct {
 		Level string `json:"level"`
 	} `json:"log"`
 	Host struct {
@@ -124,8 +131,13 @@ func (p *printer) text(lines []search.Line) {
 		p.buf.WriteString("  ")
 		p.column(dim, s.host, p.host)
 		p.column(blue, s.name, p.name)
-		p.column(dim, clean(s.Stream), len("stdout"))
-		p.message(levelColors[s.Log.Level], s.Message)
+		if s.Event.Kind == gapKind {
+			p.column(levelColors["fatal"], "GAP", len("stdout"))
+			p.message(levelColors["fatal"], s.Message)
+		} else {
+			p.column(dim, clean(s.Stream), len("stdout"))
+			p.message(levelColors[s.Log.Level], s.Message)
+		}
 		p.buf.WriteByte('\n')
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"mesoscope/config"
+	"mesoscope/receipt"
 	"mesoscope/search"
 	"mesoscope/web/api"
 	"mesoscope/web/storetest"
@@ -368,6 +369,26 @@ func FuzzEscapeControls(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Where lines were lost stands a line that nobody takes for the container's.
+func TestPrinterShowsGaps(t *testing.T) {
+	own, err := receipt.Origin{Container: "c", Path: "/x-json.log", Generation: "g"}.AppendGap(nil, receipt.Gap{Reason: "truncated in place", From: 7}, "mesos.container", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := search.Line{Time: noon, Doc: []byte("{" + string(own) + `,"container":{"name":"web-1"},"host":{"name":"node-1"}}`)}
+	const message = "lines are missing here: an unknown number of bytes of /x-json.log from offset 7 were lost (truncated in place)"
+	for color, want := range map[bool]string{
+		false: "node-1  web-1  GAP     " + message + "\n",
+		true:  "\x1b[1;31mGAP\x1b[0m     \x1b[1;31m" + message + "\x1b[0m\n",
+	} {
+		var out bytes.Buffer
+		p := printer{out: &out, utc: true, color: color}
+		if err := p.print([]search.Line{line}); err != nil || !strings.HasSuffix(out.String(), want) {
+			t.Errorf("%v: %q, want %q", err, out.String(), want)
+		}
+	}
 }
 
 func TestPrinterColours(t *testing.T) {

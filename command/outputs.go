@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"mesoscope/agent"
 	"mesoscope/agent/status"
+	"mesoscope/agent/tail"
 	"mesoscope/config"
 	"mesoscope/record"
 	"mesoscope/shipper"
@@ -22,6 +24,8 @@ type elasticsearchOutput struct {
 	dead      *shipper.DeadLetters
 	templates *templates
 }
+
+var _ tail.Sink = (*elasticsearchOutput)(nil)
 
 // deadLetterBytes bounds the dead-letter file. When it is full, what would go
 // there is kept unsettled and said; nothing is deleted.
@@ -36,7 +40,11 @@ func newElasticsearchOutput(p *process, cfg config.Elasticsearch) (output, error
 	if err != nil {
 		return nil, err
 	}
-	sink, err := shipper.NewElasticsearch(cfg, shipper.WithLogger(p.log), shipper.WithRegisterer(p.registry),
+	id, err := agent.ID(p.stateDir())
+	if err != nil {
+		return nil, errors.Join(err, dead.Close())
+	}
+	sink, err := shipper.NewElasticsearch(cfg, shipper.WithName(id), shipper.WithLogger(p.log), shipper.WithRegisterer(p.registry),
 		shipper.WithMemoryLimit(int64(p.cfg.MemoryLimit)), shipper.WithDeadLetters(dead))
 	if err != nil {
 		return nil, errors.Join(err, dead.Close())

@@ -20,6 +20,7 @@ import (
 
 	"mesoscope/agent"
 	"mesoscope/agent/status"
+	"mesoscope/agent/tail"
 	"mesoscope/config"
 	"mesoscope/internal/listen"
 	"mesoscope/internal/lockfile"
@@ -45,6 +46,9 @@ type process struct {
 	output   output
 	out      chan *record.Batch
 	agents   []*agent.Agent
+	// returning says that a process of this kind has been here before: without
+	// its checkpoint, anything may have been sent already.
+	returning bool
 }
 
 // An output is where the lines of a process go.
@@ -81,6 +85,7 @@ func newProcess(cfg config.Config, kind config.Kind, log *slog.Logger, reloads *
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, Exit{Bad, fmt.Errorf("data_dir: %w", err)}
 	}
+	p.returning = agent.Known(state)
 	if p.lock, err = lockfile.Take(state); err != nil {
 		return nil, Exit{Bad, fmt.Errorf("data_dir: %w; end it, or choose another data_dir", err)}
 	}
@@ -105,6 +110,8 @@ func (p *process) stateDir() string { return filepath.Join(p.cfg.DataDir, string
 // follow adds an Agent.
 func (p *process) follow(o agent.Options) error {
 	o.Out, o.Log = p.out, p.log
+	o.Returning = p.returning && o.StateDir == p.stateDir()
+	o.Sink, _ = p.output.(tail.Sink) // the embedded store takes everything, and has no backing indices
 	a, err := agent.New(o)
 	if err != nil {
 		return Exit{Bad, err}
@@ -167,10 +174,9 @@ func (p *process) status() status.Status {
 		s := a.Status()
 		if i == 0 {
 			st = s
+			continue
 		}
-		if s.Hold.Problem != "" {
-			st.Problems = append(st.Problems, s.Hold.Problem)
-		}
+		st.Problems = append(st.Problems, s.Problems...)
 	}
 	st.Output = p.output.Status()
 	if st.Output.State == status.OutputPaused {

@@ -17,10 +17,12 @@ type Root struct {
 	Agent       Agent       `cmd:"" group:"run" help:"Follow every container of this node and send its lines to Elasticsearch." example:"mesoscope agent --config mesoscope.yml"`
 	DemoService DemoService `cmd:"" hidden:""`
 
-	Logs     Logs     `cmd:"" group:"look" help:"Search stored lines and follow new ones." example:"mesoscope logs -f --app /prod/web 'message: timeout and not log.level: debug'"`
-	Status   Status   `cmd:"" group:"look" help:"What is followed, how far behind, what was refused and why." example:"mesoscope status --all"`
-	Validate Validate `cmd:"" group:"setup" help:"Check a configuration; each mistake with its line and what to do." example:"mesoscope validate --config mesoscope.yml"`
-	Setup    Setup    `cmd:"" group:"setup" help:"Put index templates and lifecycle into Elasticsearch; says what the server lacks." example:"mesoscope setup --config mesoscope.yml"`
+	Logs       Logs       `cmd:"" group:"look" help:"Search stored lines and follow new ones." example:"mesoscope logs -f --app /prod/web 'message: timeout and not log.level: debug'"`
+	Status     Status     `cmd:"" group:"look" help:"What is followed, how far behind, what was refused and why." example:"mesoscope status --all"`
+	Verify     Verify     `cmd:"" group:"look" help:"Prove from receipts that no line is missing or doubled, or name those that are." example:"mesoscope verify --app /prod/web --since 2h\nmesoscope verify --container web-1 --since '2026-11-23 14:00' --until '2026-11-23 15:00'\nmesoscope verify --host node-7 --since 1d --store http://127.0.0.1:9200 --output json"`
+	DeadLetter DeadLetter `cmd:"" name:"deadletter" group:"look" help:"What could not be stored, and why; send it again." example:"mesoscope deadletter list"`
+	Validate   Validate   `cmd:"" group:"setup" help:"Check a configuration; each mistake with its line and what to do." example:"mesoscope validate --config mesoscope.yml"`
+	Setup      Setup      `cmd:"" group:"setup" help:"Put index templates and lifecycle into Elasticsearch; says what the server lacks." example:"mesoscope setup --config mesoscope.yml"`
 
 	Version kong.VersionFlag `short:"v" help:"Print version, commit, Go and platform."`
 }
@@ -100,7 +102,7 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 			return err
 		}
 		if example := node.Tag.Get("example"); example != "" {
-			fmt.Fprintf(ctx.Stdout, "\nExample:\n  %s\n", example)
+			fmt.Fprintf(ctx.Stdout, "\nExample:\n  %s\n", strings.ReplaceAll(example, "\n", "\n  "))
 		}
 		return nil
 	}
@@ -113,7 +115,7 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 				continue
 			}
 			fmt.Fprintf(&b, "%s  %-12s %s\n", title, node.Name, node.Help)
-			if example := node.Tag.Get("example"); example != "" {
+			if example, _, _ := strings.Cut(node.Tag.Get("example"), "\n"); example != "" {
 				fmt.Fprintf(&b, "  %-12s $ %s\n", "", example)
 			}
 			title = ""

@@ -40,12 +40,15 @@ func (r *report) problems() []string {
 		}
 		add(fmt.Sprintf("output %s is paused%s: %s", o.Kind, since, o.PausedReason))
 	}
-	if h := r.Status.Hold; h.Problem != "" {
+	if h := r.Status.Hold; h.Problem != "" && !slices.Contains(out, h.Problem) {
 		add("hold: " + h.Problem)
 	}
 	for _, s := range r.Sources {
 		if s.LastError != "" {
 			add(fmt.Sprintf("%s %s: %s", cmp.Or(s.Container, s.ID), s.Stream, s.LastError))
+		}
+		if s.Blocked != "" {
+			add(fmt.Sprintf("%s %s: %s", cmp.Or(s.Container, s.ID), s.Stream, s.Blocked))
 		}
 	}
 	return out
@@ -80,7 +83,7 @@ func (r *report) text(w io.Writer, all bool) error {
 		fmt.Fprintf(&b, "        %s × %s, last %s: %s\n", count(e.Count), clean(e.Reason), e.Last.Local().Format(time.DateTime), short(clean(e.Example), 120))
 	}
 	if s.Hold.Dir != "" {
-		fmt.Fprintf(&b, "hold    %s, %s, %s\n", clean(s.Hold.Dir), clean(s.Hold.State), size(s.Hold.Bytes))
+		fmt.Fprintf(&b, "hold    %s, %s, %s%s\n", clean(s.Hold.Dir), clean(s.Hold.State), size(s.Hold.Bytes), fullIn(s.Hold))
 	}
 	c := s.Counts
 	fmt.Fprintf(&b, "lines   %s read, %s delivered, %s duplicate, %s dropped%s, %s refused%s\n\n",
@@ -136,6 +139,14 @@ func (r *report) table(b *strings.Builder, all bool) {
 	default:
 		fmt.Fprintf(b, "%s, %s behind: %s, at most %s\n", total, count(behind), size(bytes), ago(seconds))
 	}
+}
+
+// fullIn says when the hold folder is full, for behind its size.
+func fullIn(h status.Hold) string {
+	if h.FullSeconds == nil || *h.FullSeconds == 0 {
+		return ""
+	}
+	return ", full in " + ago(*h.FullSeconds)
 }
 
 func lag(s status.Source) string {

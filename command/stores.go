@@ -33,12 +33,12 @@ func openElasticsearch(cfg config.Elasticsearch) (search.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return search.NewElasticsearch(client, "logs-mesos.*-*"), nil
+	return search.NewElasticsearch(client, "logs-mesos.*-*,logs-mesoscope.*-*"), nil
 }
 
 // closing is a search.Store that owns its file.
 type closing struct {
-	search.Store
+	search.AuditStore
 	file *embedded.Store
 }
 

@@ -52,6 +52,7 @@ func DefaultElasticsearch() Elasticsearch {
 		BulkMaxBytes:     8 * mib,
 		FlushInterval:    Duration(1e9),
 		Workers:          2,
+		IDs:              "content",
 		LogsDB:           "auto",
 		Retention:        30 * day,
 	}

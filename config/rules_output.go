@@ -61,6 +61,7 @@ func (r *reader) checkElasticsearch(e *Elasticsearch) {
 	within(r, at+"flush_interval", e.FlushInterval, Duration(1e6), Duration(60e9), "")
 	within(r, at+"workers", e.Workers, 1, 32, "")
 	within(r, at+"retention", e.Retention, minRetention, maxRetention, "")
+	r.oneOf(at+"ids", e.IDs, "content", "auto")
 	r.oneOf(at+"logsdb", e.LogsDB, "auto", "on", "off")
 	r.checkMemory(e)
 }

@@ -75,6 +75,7 @@ type Elasticsearch struct {
 	BulkMaxBytes     Bytes    `yaml:"bulk_max_bytes"`    // before compression
 	FlushInterval    Duration `yaml:"flush_interval"`    // the longest that a line waits for company while another bulk is under way
 	Workers          int      `yaml:"workers"`           // bulks under way at the same time
+	IDs              string   `yaml:"ids"`               // content, auto
 	LogsDB           string   `yaml:"logsdb"`            // auto, on, off
 	Retention        Duration `yaml:"retention"`
 }

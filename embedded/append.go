@@ -22,6 +22,9 @@ const rowsPerInsert = 32
 // one transaction: after an error, nothing of it is stored. When it returns
 // nil, all of it is on the disk.
 //
+// A document of a batch that may have been stored before (Batch.Since) is looked
+// up first; what is there is marked as record.Duplicate.
+//
 // A document that is no valid JSON, or that has no readable @timestamp, could
 // not be found again: it is stored as the message of a new document, with
 // error.message, and counted in Stats.Repaired.
@@ -45,6 +48,9 @@ func (s *Store) Append(ctx context.Context, batches []*record.Batch) error {
 		return fmt.Errorf("append to store: %w", explain(err))
 	}
 	// Only now is what the transaction learned true.
+	for _, d := range w.duplicates {
+		d.batch.Mark(d.item, record.Duplicate)
+	}
 	s.next = w.next
 	s.repaired.Add(w.repaired)
 	for key, id := range w.origins {
@@ -67,6 +73,14 @@ type appending struct {
 	repaired int64
 	scratch  []byte
 	own      own
+
+	duplicates []duplicate
+}
+
+// A duplicate is a document that is stored already.
+type duplicate struct {
+	batch *record.Batch
+	item  int
 }
 
 func (w *appending) append(ctx context.Context, batches []*record.Batch) error {
@@ -124,6 +138,16 @@ func (w *appending) line(ctx context.Context, origin int64, b *record.Batch, i i
 		}
 		w.repaired++
 	}
+	if b.Since != "" {
+		there, err := w.there(ctx, w.own.ts, b.ID(i))
+		if err != nil {
+			return err
+		}
+		if there {
+			w.duplicates = append(w.duplicates, duplicate{b, i})
+			return nil
+		}
+	}
 	for _, name := range w.own.members {
 		if !w.Store.members[name] && !w.members[name] {
 			w.members[name] = true
@@ -132,6 +156,14 @@ func (w *appending) line(ctx context.Context, origin int64, b *record.Batch, i i
 	err := w.insert.line(ctx, w.next, origin, &w.own, b.ID(i), members)
 	w.next++
 	return err
+}
+
+// there says whether a document is stored already. The index on ts makes it
+// quick enough for the few that may be.
+func (w *appending) there(ctx context.Context, ts int64, id []byte) (bool, error) {
+	var n int
+	err := w.tx.QueryRowContext(ctx, "SELECT count(*) FROM line WHERE ts = ? AND id = ?", ts, string(id)).Scan(&n)
+	return n > 0, err
 }
 
 // plain makes members of a document from text that is none.

@@ -151,3 +151,30 @@ func nanoseconds(value []byte) (int64, bool) {
 	}
 	return t.UnixNano(), true
 }
+
+// LogFile is log.file.path and log.file.generation of a line's own members, ""
+// where there is none.
+func LogFile(own []byte) (path, generation string) {
+	buf := make([]byte, 0, len(own)+2)
+	buf = append(append(append(buf, '{'), own...), '}')
+	eachMember(buf, func(key, value []byte) {
+		if string(key) != `"log"` {
+			return
+		}
+		eachMember(value, func(key, value []byte) {
+			if string(key) != `"file"` {
+				return
+			}
+			eachMember(value, func(key, value []byte) {
+				switch {
+				case value[0] != '"':
+				case string(key) == `"path"`:
+					path = text(value)
+				case string(key) == `"generation"`:
+					generation = text(value)
+				}
+			})
+		})
+	})
+	return path, generation
+}

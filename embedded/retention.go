@@ -88,6 +88,8 @@ func (s *Store) deleteOldest(ctx context.Context, before int64) (deleted int64, 
 		return 0, err
 	}
 	for _, statement := range []string{
+		// verify tells by it what was deleted from what was lost.
+		"UPDATE state SET expired = max(expired, (SELECT max(ts) FROM line WHERE seq IN (SELECT seq FROM old)))",
 		"DELETE FROM message WHERE rowid IN (SELECT seq FROM old)",
 		"DELETE FROM line WHERE seq IN (SELECT seq FROM old)",
 		fmt.Sprintf("INSERT INTO message (message, rank) VALUES ('merge', %d)", mergePages),

@@ -58,6 +58,8 @@ CREATE VIRTUAL TABLE message USING fts5 (
 );
 INSERT INTO message (message, rank) VALUES ('hashsize', 8388608);
 CREATE VIRTUAL TABLE word USING fts5vocab (message, instance);
+`, `
+ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0; -- the latest @timestamp that retention has deleted, Unix ns
 `}
 
 // migrate brings the file to the newest schema, or says why it cannot be used.

@@ -411,3 +411,24 @@ func FuzzOwn(f *testing.F) {
 		}
 	})
 }
+
+// TestAppendAgain: what may have been stored before is stored once.
+func TestAppendAgain(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "store.db"), Options{})
+	first := batchOf(benchStream(1), 0, 10)
+	if err := s.Append(t.Context(), []*record.Batch{first}); err != nil {
+		t.Fatal(err)
+	}
+	again := batchOf(benchStream(1), 5, 10) // five of them are there
+	again.Since = record.Unknown
+	if err := s.Append(t.Context(), []*record.Batch{again}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, s, "SELECT count(*) FROM line"); n != 15 {
+		t.Errorf("%d lines are stored, want 15", n)
+	}
+	marks := again.Marks()
+	if len(marks) != 5 || marks[0] != (record.Mark{Item: 0, Outcome: record.Duplicate}) {
+		t.Errorf("marks are %v, want the first five as duplicates", marks)
+	}
+}

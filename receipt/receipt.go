@@ -108,8 +108,8 @@ type Origin struct {
 // that it is stored once however often it is sent.
 func (o Origin) ID(revision int) string { return o.id("receipt", int64(revision)) }
 
-// GapID is the _id of a gap document.
-func (o Origin) GapID(from int64) string { return o.id("gap", from) }
+// GapID is the _id of a gap document: of the same loss the same.
+func (o Origin) GapID(g Gap) string { return o.id("gap\x00"+g.Reason, g.From) }
 
 func (o Origin) id(kind string, n int64) string {
 	h := sha256.New()
@@ -137,7 +137,7 @@ func (o Origin) AppendGap(dst []byte, g Gap, dataset string, at time.Time) ([]by
 		many = fmt.Sprintf("at least %d", g.Bytes)
 	}
 	text := fmt.Sprintf("lines are missing here: %s bytes of %s from offset %d were lost (%s)", many, o.Path, g.From, g.Reason)
-	return o.append(dst, at, text, "pipeline_error", dataset, map[string]any{"gap": g}, o.GapID(g.From))
+	return o.append(dst, at, text, "pipeline_error", dataset, map[string]any{"gap": g}, o.GapID(g))
 }
 
 func (o Origin) append(dst []byte, at time.Time, message, kind, dataset string, what any, id string) ([]byte, error) {

@@ -14,7 +14,8 @@ func TestIDs(t *testing.T) {
 	seen := map[string]string{}
 	for name, id := range map[string]string{
 		"revision 1": origin.ID(1), "revision 2": origin.ID(2), "stderr": other.ID(1),
-		"gap at 0": origin.GapID(0), "gap at 1": origin.GapID(1), "gap of stderr": other.GapID(1),
+		"gap at 0": origin.GapID(Gap{}), "gap at 1": origin.GapID(Gap{From: 1}), "gap of stderr": other.GapID(Gap{From: 1}),
+		"another reason": origin.GapID(Gap{Reason: "removed"}),
 	} {
 		if was := seen[id]; was != "" {
 			t.Errorf("%s and %s have the same id %s", was, name, id)
@@ -40,9 +41,11 @@ func TestAppend(t *testing.T) {
 		t.Fatal(err)
 	}
 	var doc struct {
-		Time      string `json:"@timestamp"`
-		Message   string
-		Log       struct{ File struct{ Path, Generation string } }
+		Time    string `json:"@timestamp"`
+		Message string
+		Log     struct {
+			File struct{ Path, Generation string }
+		}
 		Event     struct{ Kind, Dataset, ID string }
 		Mesoscope struct{ Receipt Receipt }
 	}

@@ -18,9 +18,10 @@ import (
 const pageSize = 5000
 
 // sortFields are the order of lines: by time, and where that is equal by what
-// an _id is made of, so that no two lines are equal. Elasticsearch does not
-// keep the order of arrival; within one file log.offset is that order.
-var sortFields = []string{"@timestamp", "container.id", "log.file.generation", "stream", "log.offset"}
+// an _id is made of, so that no two lines are equal; event.id is the _id of what
+// is no line. Elasticsearch does not keep the order of arrival; within one file
+// log.offset is that order.
+var sortFields = []string{"@timestamp", "container.id", "log.file.generation", "stream", "log.offset", "event.id"}
 
 // elasticsearchStore asks a cluster. Its Cursor holds the values of sortFields,
 // so it needs no state in the server and stays good for as long as the line.
@@ -31,7 +32,7 @@ type elasticsearchStore struct {
 }
 
 // NewElasticsearch asks the indices or data streams that the pattern indices
-// names ("logs-mesos.*-*"), mapped as the template of `mesoscope setup` does
+// names ("logs-mesos.*-*,logs-mesoscope.*-*"), mapped as the template of `mesoscope setup` does
 // it. A pattern that matches nothing is an empty store, not an error.
 //
 // Following (Request.Arrival) has limits here: Elasticsearch does not tell in
@@ -43,7 +44,7 @@ type elasticsearchStore struct {
 // whose clock is wrong by more than that) may not be shown, though Search
 // finds it; and a Cursor remembers what was given only within this Store: with
 // one from another process the last minute is not looked through again.
-func NewElasticsearch(client *elasticsearch.Client, indices string) Store {
+func NewElasticsearch(client *elasticsearch.Client, indices string) AuditStore {
 	return &elasticsearchStore{client, indices, newFollowers()}
 }
 
@@ -51,7 +52,7 @@ func (s *elasticsearchStore) Close() error { return nil }
 
 // filter is what r selects, without After.
 func filter(r Request) clause {
-	clauses := []clause{dsl(r.Query.root)}
+	clauses := []clause{dsl(visible(r.Query.root))}
 	if span := timeRange(r); len(span) > 0 {
 		clauses = append(clauses, clause{"range": clause{"@timestamp": span}})
 	}
@@ -94,9 +95,18 @@ type answer struct {
 
 // ask sends one search.
 func (s *elasticsearchStore) ask(ctx context.Context, body clause) (*answer, error) {
+	var a answer
+	if err := s.askFor(ctx, body, &a); err != nil {
+		return nil, err
+	}
+	return &a, nil
+}
+
+// askFor reads the answer into a.
+func (s *elasticsearchStore) askFor(ctx context.Context, body clause, a any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	yes, no := true, false
 	response, err := esapi.SearchRequest{
@@ -104,17 +114,16 @@ func (s *elasticsearchStore) ask(ctx context.Context, body clause) (*answer, err
 		AllowNoIndices: &yes, IgnoreUnavailable: &yes, AllowPartialSearchResults: &no, TrackTotalHits: false,
 	}.Do(ctx, s.client)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer response.Body.Close()
 	if response.IsError() {
-		return nil, errors.New(reason(response))
+		return errors.New(reason(response))
 	}
-	var a answer
-	if err := json.NewDecoder(response.Body).Decode(&a); err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+	if err := json.NewDecoder(response.Body).Decode(a); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
 	}
-	return &a, nil
+	return nil
 }
 
 // reason is the server's own words for an error, as exact as it says it.

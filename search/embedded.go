@@ -24,7 +24,7 @@ type embeddedStore struct {
 }
 
 // NewEmbedded asks an embedded store. Its Close leaves store open.
-func NewEmbedded(store *embedded.Store) Store { return &embeddedStore{store} }
+func NewEmbedded(store *embedded.Store) AuditStore { return &embeddedStore{store} }
 
 func (s *embeddedStore) Close() error { return nil }
 
@@ -53,7 +53,7 @@ func (s *embeddedStore) where(ctx context.Context, r Request) (sqlCompiler, cond
 		return sqlCompiler{}, condition{}, err
 	}
 	compiler := sqlCompiler{members}
-	c := compiler.compile(r.Query.root)
+	c := compiler.compile(visible(r.Query.root))
 	if !r.Since.IsZero() {
 		c.sql += " AND line.ts >= ?"
 		c.args = append(c.args, unixNano(r.Since))

@@ -180,7 +180,7 @@ func corpus(seed uint64, n int) []*record.Batch {
 		if i == 5 {
 			fields += `,"marathon":{"app":{"id":"/a*b?[c]\\"}},"tags":["one","two",3,true,null],"long":"` + strings.Repeat("l", 1025) + `","just":"` + strings.Repeat("l", 1024) + `"`
 		}
-		streams = append(streams, &record.Stream{Name: fmt.Sprint("stream-", i), Index: "logs-mesos.container-default", Fields: []byte(fields)})
+		streams = append(streams, &record.Stream{Name: fmt.Sprint("stream-", i), Index: "logs-mesos.container-default", Dataset: "mesos.container", Fields: []byte(fields)})
 	}
 	var batches []*record.Batch
 	start := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)

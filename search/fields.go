@@ -31,9 +31,9 @@ func kindOf(field string) kind {
 	switch field {
 	case "message":
 		return kindText
-	case "log.offset", "log.lines", "event.sequence":
+	case "log.offset", "log.lines", "event.sequence", "mesoscope.receipt.revision", "mesoscope.gap.from", "mesoscope.gap.bytes":
 		return kindNumber
-	case "@timestamp", "event.created":
+	case "@timestamp", "event.created", "mesoscope.receipt.first", "mesoscope.receipt.last":
 		return kindTime
 	case "host.ip":
 		return kindAddress

@@ -30,7 +30,10 @@ type Store interface {
 
 // A Request selects lines.
 type Request struct {
-	Query Query     // the zero Query matches all
+	// Query: the zero Query matches all. What Mesoscope writes about itself
+	// (datasets mesoscope.*) is found only by a Query that names event.dataset,
+	// data_stream.dataset or an _id.
+	Query Query
 	Since time.Time // inclusive; zero: from the beginning
 	Until time.Time // exclusive; zero: no end
 	Limit int       // at most so many lines; 0 means 100

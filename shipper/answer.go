@@ -319,29 +319,3 @@ func (s *scanner) literal(from int) error {
 		return nil
 	}
 }
-
-// dataStreamOf is the data stream that a backing index belongs to, and whether
-// the index is part of its failure store:
-//
-//	.ds-logs-mesos.container-default-2026.11.23-000001
-//	.fs-logs-mesos.container-default-2026.11.23-000002
-//
-// Any other name is returned as it is.
-func dataStreamOf(index []byte) (name []byte, failure bool) {
-	rest, ok := bytes.CutPrefix(index, []byte(".ds-"))
-	if !ok {
-		if rest, failure = bytes.CutPrefix(index, []byte(".fs-")); !failure {
-			return index, false
-		}
-	}
-	// -YYYY.MM.DD-NNNNNN, the number growing beyond six digits if need be
-	n := bytes.LastIndexByte(rest, '-')
-	if n < 0 {
-		return index, failure
-	}
-	d := bytes.LastIndexByte(rest[:n], '-')
-	if d < 0 || n-d != len("-2026.11.23") {
-		return index, failure
-	}
-	return rest[:d], failure
-}

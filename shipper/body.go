@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 // A bulkBody is the body of one request: pieces that lie in batches, or memory
@@ -22,11 +23,13 @@ type bulkBody struct {
 	size    int // bytes of all pieces
 	buf     bytes.Buffer
 	readers sync.WaitGroup
+	began   atomic.Bool // something of it was read, i.e. sent
 }
 
 func (b *bulkBody) reset() {
 	clear(b.pieces)
 	b.pieces, b.size = b.pieces[:0], 0
+	b.began.Store(false)
 	b.buf.Reset()
 }
 
@@ -52,7 +55,10 @@ type bodyReader struct {
 	once sync.Once
 }
 
-func (r *bodyReader) Read(p []byte) (int, error) { return r.rest.Read(p) }
+func (r *bodyReader) Read(p []byte) (int, error) {
+	r.body.began.Store(true)
+	return r.rest.Read(p)
+}
 
 func (r *bodyReader) Close() error {
 	r.once.Do(r.body.readers.Done)
@@ -81,6 +87,7 @@ type bulkConn struct{ net.Conn }
 func (c bulkConn) ReadFrom(r io.Reader) (int64, error) {
 	if l, ok := r.(*io.LimitedReader); ok {
 		if b, ok := l.R.(*bodyReader); ok {
+			b.body.began.Store(true)
 			n, err := b.rest.WriteTo(c.Conn)
 			l.N -= n
 			return n, err

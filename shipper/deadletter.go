@@ -25,6 +25,8 @@ type DeadLetter struct {
 	Type     string          `json:"type"`   // e.g. document_parsing_exception
 	Reason   string          `json:"reason"`
 	Document json.RawMessage `json:"document"` // as it was first sent; a JSON string if it is not JSON
+
+	place letterPlace // set by ReadDeadLetters
 }
 
 // DeadLetters is the folder of what could not be stored: files of one JSON
@@ -59,12 +61,10 @@ func OpenDeadLetters(dir string, most int64) (*DeadLetters, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dead letters: %w", err)
 	}
+	if err := d.measure(); err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
+	}
 	for _, f := range files {
-		st, err := os.Stat(f)
-		if err != nil {
-			return nil, fmt.Errorf("dead letters: %w", err)
-		}
-		d.all += st.Size()
 		// Always a new file after a start: the last one may end in the middle
 		// of a record that never counted.
 		if _, err := fmt.Sscanf(filepath.Base(f), "%06d.ndjson", &d.n); err != nil {
@@ -94,6 +94,12 @@ func (d *DeadLetters) Append(letters []DeadLetter) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.all+int64(buf.Len()) > d.most {
+		// `mesoscope deadletter replay` may have made room.
+		if err := d.measure(); err != nil {
+			return fmt.Errorf("dead letters: %w", err)
+		}
+	}
+	if d.all+int64(buf.Len()) > d.most {
 		return fmt.Errorf("%w: %s holds %d of %d bytes", ErrDeadLettersFull, d.dir, d.all, d.most)
 	}
 	if d.file == nil || d.size >= segmentSize {
@@ -114,6 +120,25 @@ func (d *DeadLetters) Append(letters []DeadLetter) error {
 	}
 	d.size += int64(buf.Len())
 	d.all += int64(buf.Len())
+	return nil
+}
+
+// measure sums up the files that are there.
+func (d *DeadLetters) measure() error {
+	files, err := deadLetterFiles(d.dir)
+	if err != nil {
+		return err
+	}
+	d.all = 0
+	for _, f := range files {
+		st, err := os.Stat(f)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err == nil {
+			d.all += st.Size()
+		}
+	}
 	return nil
 }
 
@@ -164,7 +189,8 @@ func (d *DeadLetters) Close() error {
 	return err
 }
 
-// ReadDeadLetters gives all letters of a folder, oldest first. The end of a
+// ReadDeadLetters gives the letters of a folder that were not replayed, oldest
+// first. The end of a
 // file without a line feed is a record that never counted and is left out; any
 // other line that cannot be read is given as an error, and the next one
 // follows. A folder that does not exist has no letters. It may be read while an
@@ -193,16 +219,26 @@ func readDeadLetters(name string, yield func(DeadLetter, error) bool) (more bool
 		return yield(DeadLetter{}, fmt.Errorf("dead letters: %w", err))
 	}
 	defer f.Close()
+	replayed, err := replayedOffsets(name)
+	if err != nil {
+		return yield(DeadLetter{}, fmt.Errorf("dead letters: %w", err))
+	}
 	r := bufio.NewReaderSize(f, 64<<10)
+	end := int64(0)
 	for n := 1; ; n++ {
 		line, err := r.ReadBytes('\n')
+		begin := end
+		end += int64(len(line))
 		if err == io.EOF {
 			return true
 		}
 		if err != nil {
 			return yield(DeadLetter{}, fmt.Errorf("dead letters: %w", err))
 		}
-		var l DeadLetter
+		if replayed[begin] {
+			continue
+		}
+		l := DeadLetter{place: letterPlace{name, begin}}
 		if err := json.Unmarshal(line, &l); err != nil {
 			if !yield(DeadLetter{}, fmt.Errorf("dead letters: %s, line %d: %w", name, n, err)) {
 				return false

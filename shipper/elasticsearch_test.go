@@ -43,6 +43,10 @@ func TestItemAnswers(t *testing.T) {
 				r.wantCount("reduced", r.sink.metrics.reduced, 1)
 				r.wantCount("refused", r.sink.metrics.refused.WithLabelValues("pipeline"), 1)
 			}},
+		{name: "503 of a pipeline as well", fault: fakees.ItemFault{Status: 503, Type: "pipeline_processing_exception"}, times: 1, ids: "a c b", within: time.Second,
+			check: func(r *rig) { r.wantCount("reduced", r.sink.metrics.reduced, 1) }},
+		{name: "503 of a cluster without a master goes again", fault: fakees.ItemFault{Status: 503, Type: "cluster_block_exception", Reason: "blocked by: [SERVICE_UNAVAILABLE/2/no master];"}, times: 3, ids: "a c b", within: 5 * time.Second,
+			check: func(r *rig) { r.wantSaid(0, "paused") }},
 		{name: "400 goes reduced", fault: parse, times: 1, ids: "a c b", within: time.Second, check: func(r *rig) {
 			r.wantCount("refused", r.sink.metrics.refused.WithLabelValues("mapping"), 1)
 			d := docOf(r.t, r.fake.Docs(testIndex)[2].Source)
@@ -74,20 +78,16 @@ func TestItemAnswers(t *testing.T) {
 			}},
 		{name: "another _id is said once", fault: fakees.ItemFault{OtherID: "zzz"}, times: 1, ids: "a zzz c", within: time.Second,
 			check: func(r *rig) {
-				if strings.Count(r.logs.String(), "exactly-once is off") != 1 {
-					r.t.Errorf("log:\n%s", r.logs)
-				}
+				r.wantSaid(1, "exactly-once is off")
+				r.wantCount("other ids", r.sink.metrics.changed.WithLabelValues("other_id"), 1)
 			}},
 		{name: "reroute is noted", fault: fakees.ItemFault{Reroute: "logs-other-default"}, times: 1, ids: "a c", within: time.Second,
 			check: func(r *rig) {
 				r.wantIDs("logs-other-default", "b")
+				r.wantCount("rerouted", r.sink.metrics.changed.WithLabelValues("rerouted"), 1)
 				if !strings.Contains(r.logs.String(), "logs-other-default") {
 					r.t.Errorf("log:\n%s", r.logs)
 				}
-			}},
-		{name: "409 is a duplicate", fault: fakees.ItemFault{Status: 409, Type: "version_conflict_engine_exception"}, times: 1, ids: "a c", within: time.Second,
-			check: func(r *rig) {
-				r.wantCount("duplicate", r.sink.metrics.duplicate, 1)
 			}},
 		{name: "403 pauses", fault: fakees.ItemFault{Status: 403, Type: "security_exception", Reason: "action [indices:data/write/bulk[s]] is unauthorized"}, times: 3, ids: "a c b", within: 20 * time.Second,
 			check: func(r *rig) { wantPaused(r, "output paused: Elasticsearch does not let us write") }},
@@ -478,7 +478,11 @@ func TestAssemblyAllocatesNothingPerDocument(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := &assembler{lanes: map[string]*lane{}, bulkMax: 8 << 20}
+		sink, err := NewElasticsearch(testConfig(), WithTransport((&fakees.Server{}).Transport()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newAssembler(sink, nil, "run")
 		ids := make([]string, 1000)
 		for i := range ids {
 			ids[i] = "id" + string(rune('a'+i%26)) + string(rune('a'+i/26))

@@ -41,6 +41,7 @@ type Embedded struct {
 	store     *embedded.Store
 	log       *slog.Logger
 	delivered prometheus.Counter
+	duplicate prometheus.Counter
 	seconds   prometheus.Histogram
 
 	mu      sync.Mutex
@@ -70,6 +71,9 @@ func NewEmbedded(store *embedded.Store, reg prometheus.Registerer, log *slog.Log
 		delivered: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mesoscope_lines_delivered_total", Help: "Lines that the output has stored.",
 		}),
+		duplicate: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mesoscope_lines_duplicate_total", Help: "Lines that the output had stored already.",
+		}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "mesoscope_bulk_seconds", Help: "Time to store one bulk, in seconds.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
@@ -84,7 +88,7 @@ func NewEmbedded(store *embedded.Store, reg prometheus.Registerer, log *slog.Log
 			ConstLabels: prometheus.Labels{"reason": reason},
 		}, func() float64 { return float64(count(store.Stats())) })
 	}
-	reg.MustRegister(e.delivered, e.seconds,
+	reg.MustRegister(e.delivered, e.duplicate, e.seconds,
 		deleted("max_size", func(s embedded.Stats) int64 { return s.DeletedSize }),
 		deleted("max_age", func(s embedded.Stats) int64 { return s.DeletedAge }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -193,12 +197,14 @@ func (e *Embedded) deliver(ctx context.Context, group []*record.Batch) error {
 		e.setFailing(time.Time{}, nil)
 		e.log.Info("lines are stored again", "after", time.Since(failing).Round(time.Second))
 	}
-	lines := 0
+	lines, there := 0, 0
 	for _, b := range group {
-		lines += b.Len()
+		there += len(b.Marks())
+		lines += b.Len() - len(b.Marks())
 		b.Settle()
 	}
 	e.delivered.Add(float64(lines))
+	e.duplicate.Add(float64(there))
 	return nil
 }
 

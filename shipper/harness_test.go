@@ -23,7 +23,7 @@ const testIndex = "logs-mesos.container-default"
 
 func testConfig() config.Elasticsearch {
 	return config.Elasticsearch{
-		Hosts: []string{"http://127.0.0.1:1"}, CompressionLevel: 1, BulkMaxBytes: 8 << 20,
+		Hosts: []string{"http://127.0.0.1:1"}, Dataset: "mesos.container", Namespace: "default", CompressionLevel: 1, BulkMaxBytes: 8 << 20,
 		FlushInterval: config.Duration(time.Second), Workers: 2, LogsDB: "auto",
 	}
 }
@@ -59,6 +59,21 @@ func batchOf(s *record.Stream, onSettle func(*record.Batch), text string, ids ..
 	return b
 }
 
+// fates are the marks of a batch, "a:1 b:3", in the order of the items.
+func fates(b *record.Batch) string {
+	marks := map[uint32]record.Outcome{}
+	for _, m := range b.Marks() {
+		marks[m.Item] = m.Outcome
+	}
+	var out []string
+	for i := range b.Len() {
+		if o, ok := marks[uint32(i)]; ok {
+			out = append(out, fmt.Sprintf("%s:%d", b.ID(i), o))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
 // rig is a sink over a fake server inside a bubble.
 type rig struct {
 	t    *testing.T
@@ -71,6 +86,7 @@ type rig struct {
 
 	mu      sync.Mutex
 	settled int
+	marks   string // of the last settled batch
 	stop    context.CancelFunc
 	logs    *strings.Builder
 }
@@ -97,7 +113,36 @@ func newRig(t *testing.T, fake *fakees.Server, change func(*config.Elasticsearch
 	return r
 }
 
-func (r *rig) settle(*record.Batch) { r.mu.Lock(); r.settled++; r.mu.Unlock() }
+func (r *rig) settle(b *record.Batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.settled++
+	r.marks = fates(b)
+}
+
+func (r *rig) wantMarks(want string) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.marks != want {
+		r.t.Errorf("marks %q, want %q\n%s", r.marks, want, r.logs)
+	}
+}
+
+// wantSaid wants a text n times in the log.
+func (r *rig) wantSaid(n int, text string) {
+	r.t.Helper()
+	if got := strings.Count(r.logs.String(), text); got != n {
+		r.t.Errorf("said %d times, want %d: %q\n%s", got, n, text, r.logs)
+	}
+}
+
+// since sends a batch that may have been sent before.
+func (r *rig) since(index string, ids ...string) {
+	b := batchOf(testStream(testIndex), r.settle, "", ids...)
+	b.Since = index
+	r.in <- b
+}
 
 func (r *rig) settledNow() int { r.mu.Lock(); defer r.mu.Unlock(); return r.settled }
 

@@ -10,6 +10,11 @@ import (
 type metrics struct {
 	delivered    prometheus.Counter
 	duplicate    prometheus.Counter
+	doubled      prometheus.Counter
+	mended       prometheus.Counter
+	collided     prometheus.Counter
+	returned     *prometheus.CounterVec // reason
+	questions    *prometheus.CounterVec // what, result
 	quarantined  prometheus.Counter
 	reduced      prometheus.Counter
 	truncated    prometheus.Counter
@@ -17,6 +22,8 @@ type metrics struct {
 	dropped      *prometheus.CounterVec // reason
 	deadLettered *prometheus.CounterVec // reason
 	retried      *prometheus.CounterVec // reason
+	changed      *prometheus.CounterVec // what
+	hostsDown    prometheus.Gauge
 	bulks        *prometheus.CounterVec // result
 	bulkSeconds  prometheus.Histogram
 	bulkBytes    prometheus.Counter
@@ -38,8 +45,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return register(reg, prometheus.NewGauge(prometheus.GaugeOpts{Name: "mesoscope_" + name, Help: help}))
 	}
 	return &metrics{
-		delivered:    counter("lines_delivered_total", "Documents that the store took."),
-		duplicate:    counter("lines_duplicate_total", "Documents that the store had already (an earlier attempt had arrived)."),
+		delivered: counter("lines_delivered_total", "Documents that the store took."),
+		duplicate: counter("lines_duplicate_total", "Documents that the store had already (an earlier attempt had arrived)."),
+		doubled:   counter("lines_doubled_total", "Documents that are stored twice, because the data stream rolled over between two attempts and the newer copy may not be deleted."),
+		mended:    counter("lines_mended_total", "Documents that were stored twice for the same reason, until the newer copy was deleted."),
+		collided:  counter("lines_collided_total", "Documents whose _id another line has; they are in the dead-letter file."),
+		returned:  counters("lines_returned_total", "Lines given back to their files because their data stream is paused, by why.", "reason"),
+		questions: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mesoscope_lookups_total", Help: "Questions about what is stored already, by occasion and what became of them.",
+		}, []string{"what", "result"})),
 		quarantined:  counter("lines_quarantined_total", "Documents that Elasticsearch put into the failure store of the data stream."),
 		reduced:      counter("lines_reduced_total", "Documents that were refused and then stored in a reduced form."),
 		truncated:    counter("lines_truncated_total", "Documents whose message was cut because Elasticsearch found them too large."),
@@ -47,6 +61,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		dropped:      counters("lines_dropped_total", "Lines that are not in the store, by what dropped them.", "reason"),
 		deadLettered: counters("lines_deadlettered_total", "Documents written to the dead-letter file.", "reason"),
 		retried:      counters("lines_retried_total", "Documents sent once more, by reason.", "reason"),
+		changed:      counters("bulks_changed_total", "Bulks of which the server stored something elsewhere (rerouted) or under another _id (other_id).", "what"),
+		hostsDown:    gauge("output_hosts_down", "Hosts of Elasticsearch that did not answer the last request to them."),
 		bulks:        counters("bulks_total", "Bulk requests by what became of them.", "result"),
 		bulkSeconds: register(reg, prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "mesoscope_bulk_seconds", Help: "Time from sending a bulk to its whole answer.",

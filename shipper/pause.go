@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"mesoscope/record"
 )
 
 // pauseLane stops a destination, or, if it is stopped, asks later.
@@ -24,15 +26,28 @@ func (a *assembler) pauseLane(l *lane, reason, typ, text string, now time.Time) 
 		l.pause.asked++
 		l.pause.until = now.Add(max(pauseBackoff.After(l.pause.asked), time.Millisecond))
 	}
-	a.problems.note(slog.LevelError, 1, pauseText[reason], message, "index", l.index)
+	a.problems.note(slog.LevelError, 1, pauseMessage(reason, message), message, "index", l.index)
+	a.gate(l)
+}
+
+// pauseMessage says what a person should do.
+func pauseMessage(reason, message string) string {
+	switch {
+	case reason == "denied" && strings.Contains(message, "expired"):
+		return "output paused: the API key or password has expired. Make a new one and put it into api_key_file or password_file, which is read again by itself. Lines wait in their files"
+	case reason == "denied" && strings.Contains(message, "HTTP 401"):
+		return "output paused: Elasticsearch does not know these credentials. Check username and password_file, or api_key_file; the file is read again by itself. Lines wait in their files"
+	}
+	return pauseText[reason]
 }
 
 var pauseText = map[string]string{
-	"disk":    "output paused, disk: Elasticsearch takes nothing because its disk is full; it goes on by itself when there is room. Lines wait in their files",
-	"blocked": "output paused: the index is blocked (read-only or closed by an administrator). Lines wait in their files",
-	"denied":  "output paused: Elasticsearch does not let us write. Check username and password_file or api_key_file, and the privileges create_doc and auto_configure. Lines wait in their files",
-	"missing": "output paused: the data stream does not exist and may not be made. Run `mesoscope setup`, or allow action.auto_create_index. Lines wait in their files",
-	"refused": "output paused: the server refuses everything, or is not Elasticsearch. Check output.elasticsearch.hosts. Lines wait in their files",
+	"disk":     "output paused, disk: Elasticsearch takes nothing because its disk is full; it goes on by itself when there is room. Lines wait in their files",
+	"blocked":  "output paused: the index is blocked (read-only or closed by an administrator). Lines wait in their files",
+	"denied":   "output paused: Elasticsearch does not let us write. Grant the index privileges create_doc and auto_configure on logs-mesos*. Lines wait in their files",
+	"missing":  "output paused: the data stream does not exist and may not be made. Run `mesoscope setup`, or allow action.auto_create_index. Lines wait in their files",
+	"overload": "output paused for one data stream: Elasticsearch refuses its lines while it takes others, and what waits for another attempt has its share of the memory. Lines wait in their files",
+	"refused":  "output paused: the server refuses everything, or is not Elasticsearch. Check output.elasticsearch.hosts. Lines wait in their files",
 }
 
 func (a *assembler) resume(l *lane, now time.Time) {
@@ -41,7 +56,8 @@ func (a *assembler) resume(l *lane, now time.Time) {
 	}
 	a.log.Info("output goes on", "index", l.index, "was", l.pause.reason, "after", now.Sub(l.pause.since).Round(time.Millisecond))
 	a.metrics.paused.WithLabelValues(l.pause.reason).Dec()
-	l.pause = pause{}
+	l.pause, l.kept = pause{}, nil
+	a.gate(l)
 }
 
 // A deadRow is an item that waits to be written to the dead-letter file.
@@ -53,6 +69,10 @@ type deadRow struct {
 // giveUp makes a dead letter of an item; it is final when it is on the disk.
 func (a *assembler) giveUp(l *lane, r retry, o oddItem, now time.Time) {
 	a.refusedNote(l, o, "lines cannot be stored and go into the dead-letter file", slog.LevelError)
+	a.bequeath(l, r, o, now)
+}
+
+func (a *assembler) bequeath(l *lane, r retry, o oddItem, now time.Time) {
 	if len(a.graves) == 0 {
 		a.graveDue = now
 	}
@@ -83,6 +103,7 @@ func (a *assembler) bury(now time.Time) {
 	}
 	for _, g := range a.graves {
 		a.metrics.deadLettered.WithLabelValues(reasonLabel(g.letter.Type)).Inc()
+		a.mark(g.r.p, g.r.i, record.DeadLettered)
 		a.unpin(g.r.p)
 		a.final(g.r.p, 1)
 	}

@@ -18,8 +18,9 @@ type Problem struct {
 	Last    time.Time `json:"last"`
 }
 
-// problems counts what goes wrong by message, says each message at most once
-// in sayEvery, with the number of times, and keeps the latest for `status`.
+// problems counts what goes wrong by message and keeps the latest for `status`.
+// It says a message at once, and as long as it goes on once a minute, then less
+// and less often, with the number of times.
 // Safe for use by several goroutines.
 type problems struct {
 	log *slog.Logger
@@ -31,12 +32,15 @@ type problems struct {
 type spoken struct {
 	Problem
 	said   time.Time
+	gap    time.Duration // to the next time
 	unsaid int64
 }
 
 const (
-	sayEvery      = time.Minute
-	mostProblems  = 100 // different messages kept
+	sayEvery      = time.Minute // doubled each time, up to
+	sayAtLeast    = time.Hour
+	sayAnew       = 10 * time.Minute // what was over for so long begins anew
+	mostProblems  = 100              // different messages kept
 	exampleLength = 500
 )
 
@@ -54,13 +58,17 @@ func (p *problems) note(level slog.Level, n int, message, example string, args .
 		s = &spoken{Problem: Problem{Message: message, First: now}}
 		p.known[message] = s
 	}
+	if now.Sub(s.Last) > sayAnew {
+		s.gap = 0
+	}
 	s.Count += int64(n)
 	s.unsaid += int64(n)
 	s.Last = now
 	s.Example = cutString(example, exampleLength)
-	if !s.said.IsZero() && now.Sub(s.said) < sayEvery {
+	if !s.said.IsZero() && now.Sub(s.said) < s.gap {
 		return
 	}
+	s.gap = min(max(s.gap*2, sayEvery), sayAtLeast)
 	if s.Example != "" {
 		args = append(args, "example", s.Example)
 	}

@@ -67,7 +67,7 @@ func appendForm(dst []byte, b *record.Batch, i int, f form) []byte {
 	}
 	members["message"] = record.AppendQuoted(nil, message)
 	if len(message) < full {
-		flag(members, "truncated")
+		addFlag(members, "truncated")
 	}
 	// Marshal of a map sorts the keys, so the same line gives the same bytes.
 	out, err := json.Marshal(members)
@@ -152,8 +152,8 @@ func place(members map[string]json.RawMessage, path []string, v json.RawMessage)
 	members[path[0]], _ = json.Marshal(inner)
 }
 
-// flag adds a value to log.flags.
-func flag(members map[string]json.RawMessage, name string) {
+// addFlag adds a value to log.flags.
+func addFlag(members map[string]json.RawMessage, name string) {
 	var flags []string
 	if v, ok := lookup(members, []string{"log", "flags"}); ok {
 		if json.Unmarshal(v, &flags) != nil {

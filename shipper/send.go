@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/elastic/go-elasticsearch/v8"
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 	"github.com/klauspost/compress/gzip"
+
+	"mesoscope/record"
 )
 
 // An answer is what came back for one bulk.
@@ -24,22 +27,27 @@ type answer struct {
 	typ, reason string
 	retryAfter  time.Duration
 	rtt         time.Duration
-	sent        int // bytes of the body, compressed if at all
+	sent        int    // bytes of the body, compressed if at all
+	opaqueID    string // of the request
+	began       bool   // the body was read: the server may have all of it
 
-	stored, duplicate int
-	odd               []oddItem // all other items, in order
-	backing           string    // the index that took the last item
-	otherID           string    // an _id that is not the one we sent
-	rerouted          string    // a data stream that is not the one we named
+	stored   int
+	odd      []oddItem // all other items, in order
+	backing  string    // the index that took the last item
+	otherID  string    // an _id that is not the one we sent
+	rerouted string    // a data stream that is not the one we named
 }
 
-// An oddItem is an item that was not simply stored or there already.
+// An oddItem is an item that was not simply stored.
 type oddItem struct {
 	n           int // position in the bulk
 	status      int
 	typ, reason string
 	quarantined bool // stored in the failure store
 	noop        bool // dropped by the server's pipeline
+	duplicate   bool // there already
+	moved       bool // stored, or there, in another index than the bulk expected
+	where       string
 }
 
 // A sender posts one bulk after the other. Its buffers live as long as it does.
@@ -53,8 +61,10 @@ type sender struct {
 	fast     *compressor  // level 1
 	gz       *gzip.Writer // other levels
 	scratch  []byte
+	bare     bool         // lines go without an _id, see bare.go
+	stripped record.Batch // a span of them
 	answer   bytes.Buffer
-	backing  []byte // the index of the item before
+	backing  string // the index of the item before
 	requests int
 }
 
@@ -91,7 +101,7 @@ func (s *sender) encode(b *bulk) error {
 	case s.fast != nil:
 		s.fast.reset()
 		for _, sp := range b.spans {
-			s.fast.entries(sp)
+			s.fast.entries(s.strip(sp))
 		}
 		for _, r := range b.retries {
 			s.fast.bytes(s.entry(r))
@@ -99,7 +109,7 @@ func (s *sender) encode(b *bulk) error {
 		s.fast.close()
 		s.body.add(s.fast.out)
 		return nil
-	case s.gz == nil && len(b.retries) == 0:
+	case s.gz == nil && len(b.retries) == 0 && !s.bare:
 		for _, sp := range b.spans {
 			s.body.add(sp.p.entries(sp.from, sp.to))
 		}
@@ -111,6 +121,7 @@ func (s *sender) encode(b *bulk) error {
 		w = s.gz
 	}
 	for _, sp := range b.spans {
+		sp = s.strip(sp)
 		if _, err := w.Write(sp.p.entries(sp.from, sp.to)); err != nil {
 			return err
 		}
@@ -131,11 +142,15 @@ func (s *sender) encode(b *bulk) error {
 
 // entry is an item that goes again, in the form that it has now.
 func (s *sender) entry(r retry) []byte {
-	if !r.form.reduced && r.form.cuts == 0 {
-		return r.p.batch.Entry(r.i)
+	entry := r.p.batch.Entry(r.i)
+	if r.form.reduced || r.form.cuts > 0 {
+		s.scratch = appendForm(s.scratch[:0], r.p.batch, r.i, r.form)
+		entry = s.scratch
 	}
-	s.scratch = appendForm(s.scratch[:0], r.p.batch, r.i, r.form)
-	return s.scratch
+	if s.bare && hasNoID(r.p.batch, r.i) {
+		return stripEntry(entry)
+	}
+	return entry
 }
 
 // send posts the bulk and leaves the answer in it.
@@ -150,6 +165,7 @@ func (s *sender) send(ctx context.Context, b *bulk) {
 	start := time.Now()
 	s.post(ctx, b)
 	b.answer.rtt = time.Since(start)
+	b.answer.began = s.body.began.Load()
 	b.answer.sent = s.body.size
 	// net/http closes the body soon after the answer, however early that came.
 	s.body.Wait()
@@ -159,11 +175,12 @@ func (s *sender) post(ctx context.Context, b *bulk) {
 	a := &b.answer
 	yes := true
 	s.requests++
+	a.opaqueID = s.name + "-" + strconv.Itoa(s.requests)
 	h := http.Header{
 		"Content-Type": {"application/x-ndjson"},
 		// One id for each request: a later look into _tasks can tell whether
 		// this very one is still alive.
-		"X-Opaque-Id": {s.name + "-" + strconv.Itoa(s.requests)},
+		"X-Opaque-Id": {a.opaqueID},
 	}
 	if s.level != 0 {
 		h.Set("Content-Encoding", "gzip")
@@ -208,7 +225,7 @@ const looksAtID = 256
 // read takes the answer apart.
 func (s *sender) read(b *bulk) error {
 	a := &b.answer
-	s.backing = s.backing[:0]
+	known, moved := false, false // about the index of the item before
 	each := 1 + b.items/looksAtID
 	n, err := scanAnswer(s.answer.Bytes(), func(i int, it *itemAnswer) error {
 		if i >= b.items {
@@ -217,27 +234,36 @@ func (s *sender) read(b *bulk) error {
 		if it.Status == 0 {
 			return fmt.Errorf("item %d of the answer has no status", i)
 		}
-		quarantined := string(it.FailureStore) == "used"
+		quarantined := it.Status < 300 && string(it.FailureStore) == "used"
+		duplicate := it.Status == http.StatusConflict && (it.ErrorType == "version_conflict_engine_exception" || it.ErrorType == "")
+		if (it.Status == http.StatusCreated && !quarantined || duplicate) && !(known && string(it.Index) == s.backing) {
+			if string(it.Index) != s.backing {
+				s.backing = string(it.Index)
+			}
+			known, a.backing = true, s.backing
+			moved = b.expect != nil && !slices.Contains(b.expect, s.backing)
+			if ds, _ := dataStreamOf(it.Index); len(ds) > 0 && string(ds) != b.lane.index {
+				a.rerouted = string(ds)
+			}
+		}
 		switch {
-		case it.Status < 300 && quarantined:
+		case quarantined:
 			a.odd = append(a.odd, oddItem{n: i, status: it.Status, quarantined: true, reason: string(it.Index)})
 		case it.Status == http.StatusCreated:
-			a.stored++
-			if i%each == 0 && it.ID != nil {
+			if i%each == 0 && it.ID != nil && !s.bare {
 				if r := b.at(i); !bytes.Equal(it.ID, r.p.batch.ID(r.i)) {
 					a.otherID = string(it.ID)
 				}
 			}
-			if !bytes.Equal(it.Index, s.backing) {
-				s.backing = append(s.backing[:0], it.Index...)
-				if ds, _ := dataStreamOf(it.Index); string(ds) != b.lane.index {
-					a.rerouted = string(ds)
-				}
+			if moved {
+				a.odd = append(a.odd, oddItem{n: i, status: it.Status, moved: true, where: s.backing})
+				return nil
 			}
+			a.stored++
 		case it.Status == http.StatusOK && string(it.Result) == "noop":
 			a.odd = append(a.odd, oddItem{n: i, status: it.Status, noop: true})
-		case it.Status == http.StatusConflict && (it.ErrorType == "version_conflict_engine_exception" || it.ErrorType == ""):
-			a.duplicate++
+		case duplicate:
+			a.odd = append(a.odd, oddItem{n: i, status: it.Status, duplicate: true, moved: moved, where: s.backing})
 		default:
 			a.odd = append(a.odd, oddItem{n: i, status: it.Status, typ: it.ErrorType, reason: it.ErrorReason})
 		}
@@ -246,7 +272,6 @@ func (s *sender) read(b *bulk) error {
 	if err == nil && n != b.items {
 		err = fmt.Errorf("answer has %d items, the bulk had %d", n, b.items)
 	}
-	a.backing = string(s.backing)
 	return err
 }
 

@@ -10,7 +10,7 @@ import (
 
 // templateVersion is raised whenever what Setup puts changes, so that an agent
 // of an older release does not undo what a newer one has put.
-const templateVersion = 1
+const templateVersion = 2
 
 // Names of what Setup puts. The index templates have priority 200: before the
 // stock logs-*-* (100).
@@ -82,7 +82,15 @@ func (c abilities) mappings() object {
 				"file": props(object{"path": keyword, "generation": keyword}),
 			}),
 			"event": props(object{
-				"sequence": long, "created": nanos, "dataset": keyword,
+				"sequence": long, "created": nanos, "dataset": keyword, "kind": keyword, "id": keyword,
+			}),
+			"mesoscope": props(object{
+				"receipt": props(object{
+					"revision": long, "final": object{"type": "boolean"}, "first": nanos, "last": nanos,
+					// Read whole and never asked for: not indexed.
+					"ranges": object{"type": "object", "enabled": false}, "gaps": object{"type": "object", "enabled": false},
+				}),
+				"gap": props(object{"from": long, "bytes": long}),
 			}),
 			"error":     props(object{"message": c.textType()}),
 			"container": props(object{"id": keyword, "name": keyword, "labels": flattened}),

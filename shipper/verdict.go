@@ -6,17 +6,21 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"mesoscope/record"
 )
 
 // A verdict is what happens to an item because of its answer.
 type verdict int
 
 const (
-	isFinal    verdict = iota // stored, in quarantine, or dropped by the server: settled
+	isFinal    verdict = iota // stored, there already, in quarantine, or dropped by the server: settled
 	goesAgain                 // the same again, later
 	isReduced                 // once more in a form that no mapping can refuse
 	isDead                    // into the dead-letter file
 	laneBlocks                // the destination takes nothing: pause it, then the same again
+	isMoved                   // stored elsewhere than expected: is it there twice?
+	isStrange                 // there already, although it was never sent
 )
 
 const (
@@ -29,13 +33,20 @@ const (
 // judge brings the history up to date. stored is when another item of the same
 // index was stored last. For laneBlocks, why is the pause's label.
 func judge(o oddItem, r *retry, stored, now time.Time) (v verdict, why string) {
-	if o.quarantined || o.noop {
+	switch {
+	case o.quarantined || o.noop:
+		return isFinal, ""
+	case o.moved:
+		return isMoved, ""
+	case o.duplicate && r.since == "" && r.attempts == 0 && o.where != "":
+		return isStrange, ""
+	case o.duplicate:
 		return isFinal, ""
 	}
 	others := !stored.IsZero() && now.Sub(stored) < othersSucceed
 	if r.attempts == 0 || !others {
 		// As long as nothing else is stored either, the fault is not the item's.
-		r.since = now
+		r.refused = now
 	}
 	if r.same > 0 && r.status == o.status && others {
 		r.same++
@@ -45,13 +56,15 @@ func judge(o oddItem, r *retry, stored, now time.Time) (v verdict, why string) {
 	r.status = o.status
 	r.attempts++
 
-	if o.typ == "cluster_block_exception" {
-		return laneBlocks, blockReason(o.reason)
-	}
 	switch {
+	case isBlock(o.status, o.typ):
+		return laneBlocks, blockReason(o.reason)
+	case o.status >= 500 && scriptFault(o.typ):
+		return refused(r)
 	case o.status == http.StatusTooManyRequests, o.status >= 502 && o.status <= 504:
+		// The shard is away or has too much: no other form of the document helps.
 	case o.status >= 500:
-		if scriptFault(o.typ) || r.same >= sameFault {
+		if r.same >= sameFault {
 			return refused(r)
 		}
 	case o.status == http.StatusUnauthorized, o.status == http.StatusForbidden:
@@ -64,7 +77,7 @@ func judge(o oddItem, r *retry, stored, now time.Time) (v verdict, why string) {
 		return refused(r)
 	default: // 2xx and 3xx that nobody knows: cannot be called stored
 	}
-	if others && now.Sub(r.since) >= refusedFor {
+	if others && now.Sub(r.refused) >= refusedFor {
 		return isDead, ""
 	}
 	return goesAgain, ""
@@ -75,6 +88,12 @@ func refused(r *retry) (verdict, string) {
 		return isDead, ""
 	}
 	return isReduced, ""
+}
+
+// isBlock tells a block of an index from that of a cluster that is not ready
+// yet (503, no master), which is over in a moment.
+func isBlock(status int, typ string) bool {
+	return typ == "cluster_block_exception" && (status == http.StatusTooManyRequests || status == http.StatusForbidden)
 }
 
 // blockReason tells a full disk, which ends by itself when somebody makes
@@ -120,9 +139,11 @@ func (a *assembler) settleBulk(b *bulk) {
 	a.metrics.sentBytes.Add(float64(ans.sent))
 	if ans.err == nil && ans.status == http.StatusOK {
 		a.items(b, now)
-		return
+	} else {
+		a.doubt(b, now)
+		a.whole(b, now)
 	}
-	a.whole(b, now)
+	a.tidy(l, now)
 }
 
 // items goes through an answer that has one row for each item.
@@ -132,8 +153,10 @@ func (a *assembler) items(b *bulk, now time.Time) {
 	a.noteAnswer(l, ans)
 	if ans.stored > 0 {
 		l.stored = now
-		l.backing = ans.backing
 	}
+	a.writesTo(l, ans.backing)
+	var moved, strange []retry
+	var busy oddItem
 	var refusals, overload, blocks int
 	from := 0 // position of the first item that is not accounted for
 	span, offset := 0, 0
@@ -162,6 +185,7 @@ func (a *assembler) items(b *bulk, now time.Time) {
 		r := b.at(o.n)
 		v, why := judge(o, &r, l.stored, now)
 		if v == isFinal {
+			a.markFinal(r, o)
 			continue // counted with its neighbours
 		}
 		done(o.n)
@@ -172,6 +196,16 @@ func (a *assembler) items(b *bulk, now time.Time) {
 				span, offset = span+1, 0
 			}
 			a.pin(r.p)
+		}
+		r.where, r.wrote = o.where, v == isMoved && o.status == http.StatusCreated
+		switch v {
+		case isMoved:
+			l.stored = now
+			moved = append(moved, r)
+			continue
+		case isStrange:
+			strange = append(strange, r)
+			continue
 		}
 		refusals++
 		switch v {
@@ -190,6 +224,7 @@ func (a *assembler) items(b *bulk, now time.Time) {
 			a.giveUp(l, r, o, now)
 		case goesAgain:
 			overload++
+			busy = o
 			a.metrics.retried.WithLabelValues(reasonLabel(o.typ)).Inc()
 			a.refusedNote(l, o, "Elasticsearch could not take lines now; only these are sent again", slog.LevelInfo)
 			r.due = now.Add(max(itemBackoff.After(r.attempts), ans.retryAfter))
@@ -197,8 +232,17 @@ func (a *assembler) items(b *bulk, now time.Time) {
 		}
 	}
 	done(b.items)
+	a.question(l, isTwice, moved)
+	a.question(l, isSame, strange)
+	if overload > 0 {
+		a.relieve(l, busy, now)
+	}
 	if b.probe && blocks == 0 {
-		a.resume(l, now)
+		if l.pause.reason == "overload" && overload > 0 {
+			a.pauseLane(l, "overload", busy.typ, busy.reason, now)
+		} else {
+			a.resume(l, now)
+		}
 	}
 	if l.pause.reason == "denied" {
 		a.readCredentials()
@@ -211,8 +255,19 @@ func (a *assembler) items(b *bulk, now time.Time) {
 	}
 	a.metrics.bulks.WithLabelValues(map[bool]string{true: "ok", false: "partial"}[refusals == 0]).Inc()
 	a.metrics.delivered.Add(float64(ans.stored))
-	a.metrics.duplicate.Add(float64(ans.duplicate))
 	a.freeBulk(b)
+}
+
+// markFinal marks an item that ends otherwise than stored.
+func (a *assembler) markFinal(r retry, o oddItem) {
+	switch {
+	case o.quarantined:
+		a.mark(r.p, r.i, record.Quarantined)
+	case o.noop:
+		a.mark(r.p, r.i, record.DroppedByServer)
+	case o.duplicate:
+		a.mark(r.p, r.i, record.Duplicate)
+	}
 }
 
 // noteForm counts an item that was taken in another form than it was read.
@@ -245,6 +300,12 @@ func (a *assembler) noteAnswer(l *lane, ans *answer) {
 		a.metrics.dropped.WithLabelValues("server_pipeline").Add(float64(noop))
 		a.problems.note(slog.LevelWarn, noop, "the server's own ingest pipeline dropped lines", "", "index", l.index)
 	}
+	if ans.otherID != "" {
+		a.metrics.changed.WithLabelValues("other_id").Inc()
+	}
+	if ans.rerouted != "" {
+		a.metrics.changed.WithLabelValues("rerouted").Inc()
+	}
 	if ans.otherID != "" && !l.noted["id"] {
 		l.noted["id"] = true
 		a.problems.note(slog.LevelError, 1, "Elasticsearch gives lines other _ids than ours: exactly-once is off for this data stream; look for a pipeline that sets _id", ans.otherID, "index", l.index)
@@ -252,6 +313,7 @@ func (a *assembler) noteAnswer(l *lane, ans *answer) {
 	if ans.rerouted != "" && !l.noted["to "+ans.rerouted] {
 		if len(l.noted) < 100 {
 			l.noted["to "+ans.rerouted] = true
+			l.targets = append(l.targets, ans.rerouted)
 		}
 		a.problems.note(slog.LevelWarn, 1, "the server reroutes lines to another data stream", ans.rerouted, "index", l.index)
 	}

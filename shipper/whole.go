@@ -1,9 +1,12 @@
 package shipper
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -16,9 +19,9 @@ func (a *assembler) whole(b *bulk, now time.Time) {
 	label := "refused"
 	switch {
 	case ans.err != nil:
-		label = "unanswered"
-		a.noAnswer(b, now)
-	case ans.typ == "cluster_block_exception":
+		label = a.noAnswer(b, now)
+	case isBlock(ans.status, ans.typ):
+		label = "blocked"
 		a.hold(b, now, blockReason(ans.reason), ans.typ, ans.reason)
 	case ans.status == http.StatusTooManyRequests, ans.status >= 500:
 		label = "overload"
@@ -50,18 +53,44 @@ func (a *assembler) readCredentials() {
 }
 
 // noAnswer: what the request did is unknown. The same ids go again, and those
-// that had arrived come back as 409.
-func (a *assembler) noAnswer(b *bulk, now time.Time) {
-	ans := &b.answer
-	if strings.Contains(ans.err.Error(), "not Elasticsearch") { // the client library's own check
-		a.hold(b, now, "refused", ans.err.Error(), "")
-		return
+// that had arrived are found, see resend.go. It returns the metric's label.
+func (a *assembler) noAnswer(b *bulk, now time.Time) (label string) {
+	err := b.answer.err
+	if strings.Contains(err.Error(), "not Elasticsearch") { // the client library's own check
+		a.hold(b, now, "refused", err.Error(), "")
+		return "refused"
 	}
-	if b.items > 1 && errors.Is(ans.err, errAnswerTooLarge) {
-		a.halve(b, now)
-		return
+	if b.items > 1 && errors.Is(err, errAnswerTooLarge) {
+		a.halve(b)
+		return "unreadable"
 	}
-	a.later(b, now, "no answer from Elasticsearch; the same lines are sent again", ans.err.Error())
+	label, message := silence(&b.answer, a.timeout)
+	if label != "unreadable" && a.hosts.someAnswer() {
+		message = "" // the others take over; what became of the host is said by hosts
+	}
+	a.later(b, now, message, err.Error())
+	return label
+}
+
+// silence says in words of a person why there was no answer.
+func silence(ans *answer, timeout time.Duration) (label, message string) {
+	var verify *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var dial *net.OpError
+	switch {
+	case ans.status == http.StatusOK:
+		return "unreadable", "an answer of Elasticsearch cannot be read; what it stored is looked up, the rest is sent again"
+	case errors.As(ans.err, &verify):
+		return "tls", "Elasticsearch shows a certificate that is not trusted: set output.elasticsearch.ca_file, and use a name in hosts that the certificate has. Lines wait"
+	case errors.As(ans.err, &record), errors.As(ans.err, &alert):
+		return "tls", "no TLS connection to Elasticsearch: check http or https in output.elasticsearch.hosts, cert_file and key_file. Lines wait"
+	case errors.As(ans.err, &dial) && dial.Op == "dial":
+		return "unreachable", "Elasticsearch cannot be reached; trying again. Lines wait"
+	case errors.Is(ans.err, context.DeadlineExceeded):
+		return "timeout", "Elasticsearch does not answer within " + timeout.String() + "; what it stored is looked up, the rest is sent again"
+	}
+	return "cut", "the connection to Elasticsearch was cut; what it stored is looked up, the rest is sent again"
 }
 
 // later puts a bulk back and waits: for all, since it is the cluster that does
@@ -72,26 +101,38 @@ func (a *assembler) later(b *bulk, now time.Time, message, example string) {
 	// in it is.
 	if a.lastGood.After(b.firstSent) {
 		if b.items > 1 && b.attempts%3 == 0 {
-			a.halve(b, now)
+			a.halve(b)
 			return
 		}
 		if b.items == 1 && now.Sub(b.firstSent) >= refusedFor {
-			l, r := b.lane, a.single(b)
 			o := oddItem{status: b.answer.status, typ: "unanswered", reason: "for " + refusedFor.String() + ", while others were stored: " + example}
-			a.freeBulk(b)
-			a.giveUp(l, r, o, now)
+			if b.since == "" {
+				a.giveUpBulk(b, o, now)
+				return
+			}
+			b.last = &o // only what is not there is given up
+			a.requeue(b)
 			return
 		}
 	}
 	a.pace.failures++
 	wait := max(wholeBackoff.After(a.pace.failures), b.answer.retryAfter)
 	a.pace.down(now, wait)
-	if a.down.IsZero() {
-		a.down = now
+	if message != "" {
+		if a.down.IsZero() {
+			a.down = now
+		}
+		a.problems.note(slog.LevelWarn, 1, message, example, "hosts", a.hostNames(), "next_attempt_in", wait.Round(time.Millisecond))
 	}
-	a.problems.note(slog.LevelWarn, 1, message, example, "hosts", a.hostNames(), "next_attempt_in", wait.Round(time.Millisecond))
 	a.metrics.retried.WithLabelValues(map[bool]string{true: "unanswered", false: "overload"}[b.answer.err != nil]).Add(float64(b.items))
-	a.requeue(b, now)
+	a.requeue(b)
+}
+
+// giveUpBulk makes a dead letter of the only item of a bulk.
+func (a *assembler) giveUpBulk(b *bulk, o oddItem, now time.Time) {
+	l, r := b.lane, a.single(b)
+	a.freeBulk(b)
+	a.giveUp(l, r, o, now)
 }
 
 // up notes that the cluster answers.
@@ -104,22 +145,29 @@ func (a *assembler) up(now time.Time) {
 	}
 }
 
-func (a *assembler) requeue(b *bulk, due time.Time) {
-	b.due, b.probe = due, false
-	b.lane.queue = append([]*bulk{b}, b.lane.queue...)
+// requeue puts a bulk back to the front of those that wait.
+func (a *assembler) requeue(b *bulk) {
+	b.probe = false
+	l := b.lane
+	if b.since == "" {
+		l.queue = append([]*bulk{b}, l.queue...)
+		return
+	}
+	b.asks, b.looked, b.tries, b.due, b.expect = mayBeThere, false, 0, time.Time{}, nil
+	l.doubts = append([]*bulk{b}, l.doubts...)
 }
 
 // hold pauses the bulk's lane and keeps the bulk for after the pause.
 func (a *assembler) hold(b *bulk, now time.Time, reason, typ, text string) {
 	a.pauseLane(b.lane, reason, typ, text, now)
-	a.requeue(b, now)
+	a.requeue(b)
 }
 
-func (a *assembler) halve(b *bulk, now time.Time) {
+func (a *assembler) halve(b *bulk) {
 	half := a.newBulk(b.lane)
 	b.split(half)
-	a.requeue(half, now)
-	a.requeue(b, now)
+	a.requeue(half)
+	a.requeue(b)
 }
 
 func (a *assembler) tooLarge(b *bulk, now time.Time) {
@@ -128,7 +176,7 @@ func (a *assembler) tooLarge(b *bulk, now time.Time) {
 			a.bulkMax = half
 			a.problems.note(slog.LevelWarn, 1, "Elasticsearch finds bulks too large; they are made smaller (http.max_content_length, or a proxy's limit; see output.elasticsearch.bulk_max_bytes)", fmt.Sprintf("%d bytes", b.bytes), "bulk_max_bytes", half)
 		}
-		a.halve(b, now)
+		a.halve(b)
 		return
 	}
 	l, r := b.lane, a.single(b)
@@ -149,7 +197,7 @@ func (a *assembler) tooLarge(b *bulk, now time.Time) {
 func (a *assembler) badRequest(b *bulk, now time.Time) {
 	l, ans := b.lane, &b.answer
 	if b.items > 1 {
-		a.halve(b, now)
+		a.halve(b)
 		return
 	}
 	o := oddItem{status: ans.status, typ: ans.typ, reason: ans.reason}

@@ -314,6 +314,14 @@ func TestPageByKeysAlone(t *testing.T) {
 	p.until(`document.querySelector('#tail').getAttribute('aria-pressed') === 'false'`)
 }
 
+func TestPageShowsGaps(t *testing.T) {
+	s := &storetest.Store{}
+	now := time.Now().Add(-time.Second).UTC().Format(time.RFC3339Nano)
+	s.Add("gap", `{"@timestamp":"`+now+`","message":"lines are missing here","event":{"kind":"pipeline_error","dataset":"mesos.container"},"container":{"name":"web-1"}}`)
+	p := open(t, s, sources{}, "")
+	p.until(rows + " === 1 && document.querySelector('.row.level-fatal .level').textContent === 'GAP'")
+}
+
 func TestPageShowsHostileLinesAsText(t *testing.T) {
 	now := time.Now()
 	s := &storetest.Store{}

@@ -33,6 +33,9 @@ type Container struct {
 	// ViaAPI says that LogPath is such a copy; the guarantee is weaker then.
 	ViaAPI  bool   `json:"via_api,omitempty"`
 	Problem string `json:"problem,omitempty"`
+	// Lossy says why Docker itself loses lines of this container before anybody
+	// can read them: LossyNonBlocking or LossyTruncates. Empty: it does not.
+	Lossy string `json:"lossy,omitempty"`
 
 	// From names for each fact where it came from, keyed by the JSON name of
 	// the member above: {"name": "docker api", "labels": "config.v2.json"}.

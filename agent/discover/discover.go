@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -65,10 +66,12 @@ type Discoverer struct {
 	opt    Options
 	rules  []rule
 	self   string
+	loss   *engineLoss // nil: no engine
 	log    *slog.Logger
 	m      *metrics
-	client *client.Client // nil: no docker.socket
-	back   *readback      // nil: nothing can be read through the API
+	client *client.Client         // nil: no docker.socket
+	back   *readback              // nil: nothing can be read through the API
+	engine atomic.Pointer[string] // version of the engine that the API is of; nil: not known
 
 	// The rest belongs to Run.
 	files    files
@@ -79,6 +82,7 @@ type Discoverer struct {
 	onDisk   map[string]bool // ids whose directory was there at some time
 	again    map[string]bool // ids to look at again soon
 	set      map[string]Container
+	version  string // of the engine, as of the set
 	dirty    bool
 	said     map[string]bool
 
@@ -115,6 +119,12 @@ func New(opt Options) (*Discoverer, error) {
 	}
 	if d.client, err = newAPI(opt.Docker.Socket); err != nil {
 		return nil, err
+	}
+	d.loss = newEngineLoss(daemonConfig, d.log)
+	if opt.Registry != nil {
+		if err := opt.Registry.Register(d.loss); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
 	}
 	if opt.CopyDir != "" {
 		// A client of its own: Client.Events reads the client's API version
@@ -164,7 +174,7 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 	}
 	lists := make(chan map[string]Container)
 	if d.client != nil {
-		a := &api{client: d.client, socket: d.opt.Docker.Socket, log: d.log, m: d.m,
+		a := &api{client: d.client, socket: d.opt.Docker.Socket, log: d.log, m: d.m, engine: &d.engine,
 			onDisk: func(id string) bool {
 				return readable(filepath.Join(d.files.dir, id, "config.v2.json")) == nil
 			},
@@ -174,6 +184,7 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 				}
 			}}
 		wg.Go(func() { a.run(ctx, lists) })
+		wg.Go(func() { d.loss.run(ctx) })
 	}
 
 	look := time.NewTimer(0)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -34,8 +35,10 @@ type api struct {
 	onDisk func(id string) bool
 	// poke is called with the id of each container that an event names.
 	poke func(id string)
-	log  *slog.Logger
-	m    *metrics
+	// engine takes the version of the engine.
+	engine *atomic.Pointer[string]
+	log    *slog.Logger
+	m      *metrics
 }
 
 func newAPI(socket string) (*client.Client, error) {
@@ -86,6 +89,7 @@ func (a *api) session(ctx context.Context, out chan<- map[string]Container, ok f
 	if err != nil {
 		return err
 	}
+	a.askVersion(ctx)
 	ok()
 	relist := time.NewTicker(apiRelist)
 	defer relist.Stop()
@@ -125,6 +129,21 @@ func (a *api) session(ctx context.Context, out chan<- map[string]Container, ok f
 			send = nil
 		}
 	}
+}
+
+// askVersion asks which engine this is. One that does not say goes on as a
+// recent one.
+func (a *api) askVersion(ctx context.Context) {
+	const limit = 5 * time.Second // the list of containers waits for it
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	v, err := a.client.ServerVersion(ctx)
+	if err != nil {
+		a.m.errors.WithLabelValues("api").Inc()
+		a.log.Warn("docker api: the engine does not tell its version; whether it truncates logs in place is not known", "err", err)
+		return
+	}
+	a.engine.Store(&v.Version)
 }
 
 func (a *api) list(ctx context.Context) (map[string]Container, error) {

@@ -28,6 +28,7 @@ type fakeEngine struct {
 	listeners  map[chan string]bool // event streams
 	down       bool                 // every request fails
 	inspects   int
+	version    string // "": does not tell
 }
 
 type fakeContainer struct {
@@ -60,6 +61,15 @@ func (e *fakeEngine) serve() {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("API-Version", "1.41") })
+	mux.HandleFunc("/v1.41/version", func(w http.ResponseWriter, _ *http.Request) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.version == "" {
+			http.Error(w, `{"message":"no such page"}`, http.StatusNotFound)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"Version": e.version})
+	})
 	mux.HandleFunc("/v1.41/events", e.events)
 	mux.HandleFunc("/v1.41/containers/json", e.list)
 	mux.HandleFunc("/v1.41/containers/{id}/json", e.inspect)

@@ -18,7 +18,7 @@ const maxLabel = 8 << 10
 // The members of a document that a stream's lines share, in ECS. The order of
 // the struct's fields is the order in the document.
 type streamFields struct {
-	Stream       string             `json:"stream"`
+	Stream       string             `json:"stream,omitempty"`
 	Container    containerFields    `json:"container"`
 	Host         hostFields         `json:"host"`
 	Service      serviceFields      `json:"service"`

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"cmp"
+	"maps"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -70,6 +71,12 @@ func (d *Discoverer) take(list map[string]Container) {
 			d.touch(id)
 		}
 	}
+	if v := d.engine.Load(); v != nil && *v != d.version {
+		d.version = *v // what happens to logs depends on it
+		for _, id := range slices.Collect(maps.Keys(d.set)) {
+			d.touch(id)
+		}
+	}
 }
 
 // touch builds the Container again from all sources and notes whether it
@@ -135,6 +142,7 @@ func (d *Discoverer) build(id string) (c Container, _ Excluded) {
 		return d.set[id], Excluded{}
 	}
 	d.place(&c, dir != nil)
+	c.Lossy = lossy(&c, d.version)
 	return c, Excluded{}
 }
 
@@ -158,6 +166,7 @@ func (d *Discoverer) whole() []Container {
 	}
 	slices.SortFunc(all, func(a, b Container) int { return cmp.Compare(a.ID, b.ID) })
 	d.m.containers.Set(float64(len(all)))
+	d.m.countLossy(d.set)
 	return all
 }
 

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"math"
 	"strconv"
 
 	"mesoscope/record"
@@ -92,5 +93,5 @@ func (o *Origin) Append(b *record.Batch, l *Line, created []byte) {
 	d = append(d, o.Stream.Fields...)
 	d = append(d, "}\n"...)
 	b.Body = d
-	b.Items = append(b.Items, record.Item{Doc: doc, End: uint32(len(d))})
+	b.Items = append(b.Items, record.Item{Doc: doc, End: uint32(len(d)), Source: uint32(min(l.Source, math.MaxUint32))})
 }

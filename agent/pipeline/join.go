@@ -17,6 +17,8 @@ type Line struct {
 	Time  []byte // RFC 3339, UTC
 	Nanos int64
 	Cut   bool // longer than the limit: Text is its beginning
+	// Source is how many bytes of the log the entries take that it was made of.
+	Source int64
 }
 
 // A Joiner puts the pieces of the lines of one stream together. json-file
@@ -26,31 +28,48 @@ type Line struct {
 type Joiner struct {
 	Max int // longest message; 0 means MaxLine
 
-	open  bool // a line has begun and not ended
-	cut   bool // its beginning has been sent at Max; the rest is only passed over
-	place Place
-	nanos int64
-	time  []byte
-	text  []byte
-	out   [2]Line
+	open   bool // a line has begun and not ended
+	cut    bool // its beginning has been sent at Max; the rest is only passed over
+	place  Place
+	nanos  int64
+	time   []byte
+	text   []byte
+	length int   // of the text, also of what was spilled
+	source int64 // bytes of its entries
+	spill  spill
+	out    [2]Line
 }
+
+// A spill says what became of the text of an open line that was given up for
+// want of memory.
+type spill uint8
+
+const (
+	whole   spill = iota // text has all of it
+	spilled              // the text lies in the files alone
+	due                  // and the line has ended, or reached its limit
+)
 
 // Add takes the next entry, which begins at place if it begins a line. It
 // returns the lines that it ends: none, one, or two (a line that was never
 // ended, and a new one), valid until the next call. began says whether the
-// entry began a line, so that the caller can count.
+// entry began a line, so that the caller can count. After Spill, ask Due too.
 func (j *Joiner) Add(e *Entry, place Place) (lines []Line, began bool) {
 	n := 0
 	if j.open {
 		if e.Nanos == j.nanos {
 			return j.out[:j.goOn(e, 0)], false
 		}
+		if j.spill != whole {
+			j.spill = due // the entry ends it; the caller comes again with both
+			return nil, false
+		}
 		// The container was stopped in the middle of a line: nothing will ever
 		// end it, and the entry at hand belongs to its next run.
 		n = len(j.Flush())
 	}
 	if e.Whole && len(e.Text) <= j.max() {
-		j.out[n] = Line{Place: place, Text: withoutReturn(e.Text), Time: e.Time, Nanos: e.Nanos}
+		j.out[n] = Line{Place: place, Text: withoutReturn(e.Text), Time: e.Time, Nanos: e.Nanos, Source: int64(e.Size)}
 		return j.out[:n+1], true
 	}
 	if n > 0 {
@@ -59,6 +78,7 @@ func (j *Joiner) Add(e *Entry, place Place) (lines []Line, began bool) {
 	}
 	j.open, j.cut = true, false
 	j.place, j.nanos = place, e.Nanos
+	j.length, j.source, j.spill = 0, 0, whole
 	j.time = append(j.time[:0], e.Time...)
 	j.text = j.text[:0]
 	return j.out[:j.goOn(e, n)], true
@@ -67,8 +87,18 @@ func (j *Joiner) Add(e *Entry, place Place) (lines []Line, began bool) {
 // goOn adds e to the open line and puts it at out[n] if that made it whole or
 // too long. It returns how many of out are used.
 func (j *Joiner) goOn(e *Entry, n int) int {
+	if j.spill != whole {
+		j.length += len(e.Text)
+		j.source += int64(e.Size)
+		if e.Whole || j.length > j.max() {
+			j.spill = due
+		}
+		return n
+	}
 	if !j.cut {
 		j.text = append(j.text, e.Text...)
+		j.length = len(j.text)
+		j.source += int64(e.Size)
 		if len(j.text) > j.max() {
 			j.cut = true
 			j.text = j.text[:cutBefore(j.text, j.max())]
@@ -88,11 +118,34 @@ func (j *Joiner) goOn(e *Entry, n int) int {
 }
 
 func (j *Joiner) line() Line {
-	return Line{Place: j.place, Text: j.text, Time: j.time, Nanos: j.nanos, Cut: j.cut}
+	return Line{Place: j.place, Text: j.text, Time: j.time, Nanos: j.nanos, Cut: j.cut, Source: j.source}
+}
+
+// Spill gives up the text of an open line, which can be read again from its
+// place. From then on its entries are only counted; when Due says so, the caller
+// goes back to where Open says and begins with Resume.
+func (j *Joiner) Spill() {
+	if j.open && !j.cut && j.spill == whole {
+		j.text, j.out, j.spill = nil, [2]Line{}, spilled
+	}
+}
+
+// Due says whether a line that was spilled is needed now: it has ended or
+// reached its limit, or (ended) nothing more will come for it.
+func (j *Joiner) Due(ended bool) bool {
+	return j.spill == due || ended && j.open && j.spill == spilled
+}
+
+// Source is how many bytes of entries the open line has so far.
+func (j *Joiner) Source() int64 {
+	if !j.open || j.cut {
+		return 0
+	}
+	return j.source
 }
 
 // Flush ends a line that nothing else will end, because the container has
-// stopped, and returns it, or none.
+// stopped, and returns it, or none. It must not be spilled.
 func (j *Joiner) Flush() []Line {
 	waiting := j.open && !j.cut
 	j.open = false
@@ -130,7 +183,7 @@ func (j *Joiner) CutTime() int64 {
 // Resume makes j as it was when CutTime gave nanos; 0 stands for no open line.
 func (j *Joiner) Resume(nanos int64) {
 	j.open, j.cut, j.nanos = nanos != 0, nanos != 0, nanos
-	j.text = nil
+	j.text, j.spill, j.source = nil, whole, 0
 }
 
 func (j *Joiner) max() int {

@@ -44,6 +44,9 @@ type Entry struct {
 	// Attrs is the raw JSON object of --log-opt labels, env and tag. Nil if
 	// there is none.
 	Attrs []byte
+	// Size is how many bytes of the file the entry takes, for the books. Parse
+	// leaves it alone: only the reader knows what stood around the line.
+	Size int
 }
 
 // A Parser reads entries of one json-file log after another. It remembers

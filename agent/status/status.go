@@ -54,6 +54,17 @@ type Hold struct {
 	Bytes   int64  `json:"bytes"`             // of files that exist only here
 	State   string `json:"state"`             // "ok", "off", "over budget"
 	Problem string `json:"problem,omitempty"` // why it cannot hold, and what a restart would lose
+	// FullSeconds is in how many seconds FullLimit is reached at the rate of the
+	// last minutes, 0: it is; absent while what is held does not grow.
+	FullSeconds *float64 `json:"full_seconds,omitempty"`
+	FullLimit   string   `json:"full_limit,omitempty"` // "hold.budget", "hold.min_free"
+	// GivenUpBytes is what had to be given up since the start, because a limit
+	// was reached.
+	GivenUpBytes int64 `json:"given_up_bytes,omitempty"`
+	// RestartLosesFiles and -Bytes are what only the open files of this process
+	// keep: a restart now would lose it.
+	RestartLosesFiles int   `json:"restart_loses_files,omitempty"`
+	RestartLosesBytes int64 `json:"restart_loses_bytes,omitempty"`
 }
 
 // Counts are totals since the start of the process.
@@ -82,4 +93,6 @@ type Source struct {
 	Guarantee    string  `json:"guarantee"`     // "exactly-once", "at-least-once (docker api)"
 	MetadataFrom string  `json:"metadata_from"` // "docker api", "config.v2.json"
 	LastError    string  `json:"last_error,omitempty"`
+	// Blocked says what the source waits for, and since when; "": for nothing.
+	Blocked string `json:"blocked,omitempty"`
 }

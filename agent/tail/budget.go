@@ -21,32 +21,71 @@ const budgetEvery = 5 * time.Second
 var errBudget = errors.New("hold.budget is used up")
 var errMinFree = errors.New("the free space is below hold.min_free")
 
-// keepBudget gives up held files until the budget and the free space are kept:
-// first those that are read and only not settled yet, then the oldest of the
-// container that holds most.
+// keepBudget gives up held files until the budget and the free space are kept,
+// and notes how fast they fill up.
 func (f *Follower) keepBudget() {
-	var used int64
 	var holders []*holder
 	f.mu.Lock()
+	dir := f.hold.dir
 	for _, s := range f.sources {
-		if h := f.costs(s); h.bytes > 0 {
-			used += h.bytes
+		h := f.costs(s)
+		if h.bytes > 0 {
 			holders = append(holders, h)
 		}
+		dir = cmp.Or(dir, h.root)
 	}
 	f.mu.Unlock()
-	missing, why := int64(0), errBudget
-	if f.budget > 0 {
-		missing = used - f.budget
-	}
-	if len(holders) == 0 {
-		return
-	}
-	if free, total := freeSpace(cmp.Or(f.hold.dir, holders[0].root)); total > 0 && f.minFree != nil {
-		if m := f.minFree(total) - free; m > 0 && m > missing {
-			missing, why = m, errMinFree
+	used := heldBy(holders)
+	room := f.spaceFor(used, dir)
+	f.fill.note(f.log, holdSample{at: time.Now(), grown: used + f.fill.released.Load(), room: room.bytes, limit: room.why})
+	for _, c := range choose(holders, -room.bytes) {
+		if f.giveUp(c.source, c.file.g, room.why) {
+			f.fill.released.Add(c.file.bytes)
 		}
 	}
+}
+
+// A space is how many bytes more may be held, below 0: too many are, and what
+// bounds that; nil: nothing does.
+type space struct {
+	bytes int64
+	why   error
+}
+
+// spaceFor is the space beside used bytes on the file system of dir.
+func (f *Follower) spaceFor(used int64, dir string) (s space) {
+	if f.budget > 0 {
+		s = space{f.budget - used, errBudget}
+	}
+	if f.minFree == nil || dir == "" {
+		return s
+	}
+	free, total := freeSpace(dir)
+	if total == 0 {
+		return s
+	}
+	if more := free - f.minFree(total); s.why == nil || more < s.bytes {
+		s = space{more, errMinFree}
+	}
+	return s
+}
+
+func heldBy(holders []*holder) (n int64) {
+	for _, h := range holders {
+		n += h.bytes
+	}
+	return n
+}
+
+// A choice is a file to give up.
+type choice struct {
+	source *source
+	file   heldFile
+}
+
+// choose picks files of at least missing bytes: first those that are read and
+// only not settled yet, then the oldest of the container that holds most.
+func choose(holders []*holder, missing int64) (chosen []choice) {
 	for missing > 0 {
 		var most *holder
 		for _, h := range holders {
@@ -55,14 +94,15 @@ func (f *Follower) keepBudget() {
 			}
 		}
 		if most == nil {
-			return
+			return chosen
 		}
 		file := most.files[0]
 		most.files = most.files[1:]
 		most.bytes -= file.bytes
 		missing -= file.bytes
-		f.giveUp(most.source, file.g, why)
+		chosen = append(chosen, choice{most.source, file})
 	}
+	return chosen
 }
 
 // A holder is what one container costs.
@@ -118,17 +158,17 @@ func (f *Follower) costs(s *source) *holder {
 	return h
 }
 
-// giveUp frees a held file before its last line is settled.
-func (f *Follower) giveUp(s *source, g *generation, why error) {
+// giveUp frees a held file before its last line is settled, if it is still held.
+func (f *Follower) giveUp(s *source, g *generation, why error) (freed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g.Lost {
-		return
+	if g.Lost || g.Hold == "" && g.file == nil {
+		return false // it has ended by itself since it was chosen
 	}
 	if g.Hold != "" {
 		if err := f.hold.release(s.id, g.Hold); err != nil {
 			f.log.Warn("a held file cannot be removed", "error", err)
-			return
+			return false
 		}
 		g.Hold = ""
 	}
@@ -137,11 +177,11 @@ func (f *Follower) giveUp(s *source, g *generation, why error) {
 	if s.gen != nil && g.N < s.gen.N {
 		// Read, on its way, and lost only should the agent end before the
 		// sink has answered.
-		return
+		return true
 	}
 	if g.at != "" {
 		f.reads.push(&s.reading) // its compressed copy can be read instead
-		return
+		return true
 	}
 	from := int64(0)
 	if s.gen == g {
@@ -149,14 +189,5 @@ func (f *Follower) giveUp(s *source, g *generation, why error) {
 	}
 	f.lose(s, g, from, why)
 	f.reads.push(&s.reading)
-}
-
-// lose notes that the bytes of g from offset on will never be read.
-func (f *Follower) lose(s *source, g *generation, from int64, why error) {
-	f.log.Error("lines are lost", "container", s.id, "file", g.Path, "generation", g.name(), "from_offset", from, "bytes", max(0, g.size-from), "reason", why)
-	f.metrics.gaps.WithLabelValues("lost").Inc()
-	s.gaps++
-	s.dirty = true
-	g.Lost, g.ended = true, true
-	g.close()
+	return true
 }

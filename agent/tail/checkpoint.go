@@ -17,14 +17,17 @@ type state struct {
 	Generations []generation `json:"gens,omitempty"` // oldest first
 	Settled     [2]Position  `json:"settled"`        // stdout, stderr
 	// Horizon is the place above which nothing has been handed to a sink.
-	Horizon Position `json:"horizon"`
+	Horizon Position    `json:"horizon"`
+	Trails  [2]trail    `json:"trails,omitzero"`  // into which indices what was handed over can have gone
+	Mark    mark        `json:"mark,omitzero"`    // to notice a file that is not what it was
+	Flushed [2]boundary `json:"flushed,omitzero"` // where a line was ended that its bytes did not end
 }
 
 // A checkpoint is the file that says how far each source is settled. It is a
 // log: the last record of a source counts, and a new file replaces it when it
 // has grown to several times what it says.
 //
-//	mesoscope-checkpoint 1\n
+//	mesoscope-checkpoint 2\n
 //	<crc32c of the JSON, 8 hex digits> <JSON of a state>\n
 //	…
 //
@@ -39,11 +42,12 @@ type checkpoint struct {
 	live   int64            // bytes that the last records alone would take
 	lens   map[string]int64
 	broken bool // a write or a sync has failed: what the file holds behind size is not known
+	fresh  bool // there was no file
 }
 
 const (
 	checkpointName    = "mesoscope-checkpoint"
-	checkpointVersion = 1
+	checkpointVersion = 2 // 1 had no books, trails and boundaries, and is read as if those were empty
 	// compactAt and compactSlack say when a new file is written: cheap at 5,000
 	// sources (2 MB), and a small file may grow for a while.
 	compactAt    = 4
@@ -60,6 +64,7 @@ func openCheckpoint(dir string) (c *checkpoint, damaged int, err error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, 0, fmt.Errorf("read checkpoint: %w", err)
 	}
+	c.fresh = err != nil
 	if damaged, err = c.load(text); err != nil {
 		return nil, 0, err
 	}

@@ -39,9 +39,16 @@ type Config struct {
 	// object, see pipeline.Entry) than before; streams that it returns replace
 	// the present ones. May be nil.
 	Attrs func(id string, attrs []byte) [2]*record.Stream
+	// Sink is asked how the destinations are; nil: they take everything, and
+	// have no backing indices.
+	Sink Sink
+	// Returning says that an agent has worked with StateDir before: without a
+	// checkpoint there, it is lost, and anything may have been sent already.
+	Returning bool
 	// InFlight is how many bytes may be on their way to the sink; 0 means 32
-	// MiB.
-	InFlight int64
+	// MiB. OpenLines is how much memory lines may take that have begun and not
+	// ended, all containers together; 0 means as much.
+	InFlight, OpenLines int64
 	// Workers read and encode; 0 means one for each core, at most 4.
 	Workers int
 	// Sweep is how often all folders are looked at even if nothing woke us,
@@ -52,11 +59,23 @@ type Config struct {
 	Registry prometheus.Registerer // may be nil
 }
 
+// A Sink is where batches go, as far as readers have to know it. index is a
+// record.Stream.Index.
+type Sink interface {
+	// Takes is false while the destination takes nothing: it has given back, or
+	// would give back, what is meant for it.
+	Takes(index string) bool
+	// WriteIndex is the backing index that took the last line for index, "" if
+	// that is not known.
+	WriteIndex(index string) string
+}
+
 // A Follower follows the logs of a set of containers.
 type Follower struct {
 	out     chan<- *record.Batch
 	cursors map[string][]byte
 	attrs   func(string, []byte) [2]*record.Stream
+	sink    Sink
 	limit   int64
 	workers int
 	sweep   time.Duration
@@ -65,6 +84,7 @@ type Follower struct {
 	hold    hold
 	budget  int64
 	minFree func(total int64) int64
+	fill    fill
 
 	looks      queue // for the keeper: sources whose folder may have changed
 	reads      queue // for the workers: sources that may have something to read
@@ -76,6 +96,10 @@ type Follower struct {
 	checkpoint *checkpoint
 	crowded    atomic.Bool // more sources than files may stay open
 	dangling   atomic.Bool // some source waits for a second look
+	blocked    atomic.Bool // some source waits for its destination
+	openLines  int64
+	joined     atomic.Int64 // memory of lines that have not ended
+	doubt      bool         // the checkpoint may be older than what was sent
 
 	mu      sync.Mutex
 	sources map[string]*source
@@ -86,11 +110,14 @@ type Follower struct {
 // be read or written.
 func New(cfg Config) (*Follower, error) {
 	f := &Follower{
-		out: cfg.Out, cursors: cfg.Cursors, attrs: cfg.Attrs, limit: cfg.InFlight, workers: cfg.Workers, sweep: cfg.Sweep, log: cfg.Log,
+		out: cfg.Out, cursors: cfg.Cursors, attrs: cfg.Attrs, sink: cfg.Sink, limit: cfg.InFlight, openLines: cfg.OpenLines, workers: cfg.Workers, sweep: cfg.Sweep, log: cfg.Log,
 		hold: hold{dir: cfg.HoldDir}, budget: cfg.HoldBudget, minFree: cfg.HoldMinFree, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{},
 	}
 	if f.limit == 0 {
 		f.limit = 32 << 20
+	}
+	if f.openLines == 0 {
+		f.openLines = f.limit
 	}
 	if f.workers == 0 {
 		f.workers = min(4, runtime.GOMAXPROCS(0))
@@ -105,7 +132,7 @@ func New(cfg Config) (*Follower, error) {
 	}
 	if f.hold.dir != "" {
 		if err := os.MkdirAll(f.hold.dir, 0o700); err != nil {
-			f.hold.fail(err)
+			f.hold.fail(nil, err)
 			f.hold.dir = ""
 		}
 	}
@@ -114,8 +141,13 @@ func New(cfg Config) (*Follower, error) {
 	if f.checkpoint, damaged, err = openCheckpoint(cfg.StateDir); err != nil {
 		return nil, err
 	}
-	if damaged > 0 {
-		f.log.Warn("the checkpoint is damaged; logs whose place is not known are read again from what is at hand, with the same ids", "records", damaged)
+	switch lost := f.checkpoint.fresh && (cfg.Returning || len(f.hold.ids()) > 0); {
+	case damaged > 0:
+		f.doubt = true
+		f.log.Warn("the checkpoint is damaged; logs whose place is not known are read again from what is at hand, and lines that are stored already are looked up", "records", damaged)
+	case lost:
+		f.doubt = true
+		f.log.Warn("the checkpoint of the last run is gone; logs are read again from what is at hand, and lines that are stored already are looked up", "path", f.checkpoint.path)
 	}
 	f.known = maps.Clone(f.checkpoint.last)
 	f.metrics = newMetrics(cfg.Registry, f)
@@ -154,14 +186,11 @@ func (f *Follower) HoldFolder(id string) string {
 	}
 	dir := f.hold.folder(id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		f.hold.fail(err)
+		f.hold.fail(nil, err)
 		return ""
 	}
 	return dir
 }
-
-// HeldBytes is what the files take that exist only because they are held.
-func (f *Follower) HeldBytes() int64 { return f.hold.Bytes() }
 
 // HoldProblem says why files cannot be held, or "".
 func (f *Follower) HoldProblem() string { return f.hold.Problem() }
@@ -210,6 +239,7 @@ func (f *Follower) retarget(s *source, t Target) {
 	if s.finished && !t.Gone {
 		// It has come back before its end was written down, or just after.
 		s.finished, s.dirty = false, true
+		s.reopen()
 	}
 	s.mu.Unlock()
 	if filepath.Dir(old.Path) != filepath.Dir(t.Path) {
@@ -339,143 +369,26 @@ func (f *Follower) signalRoom() {
 // flight gives an empty flight for stream k of s.
 func (f *Follower) flight(s *source, k int) *flight {
 	fl := f.flights.take()
-	fl.source, fl.stream = s, k
-	fl.Reset(s.target.Streams[k], func(*record.Batch, bool) { f.land(fl) })
+	fl.source, fl.stream, fl.epoch, fl.generation = s, k, s.epoch, s.gen.N
+	fl.Reset(s.target.Streams[k], func(_ *record.Batch, settled bool) { f.land(fl, settled) })
 	return fl
 }
 
-// land is called by the sink, from its goroutine.
-func (f *Follower) land(fl *flight) {
+// land is called by the sink, from its goroutine. settled is false for what it
+// gives back.
+func (f *Follower) land(fl *flight, settled bool) {
 	s := fl.source
-	left := f.inflight.Add(-fl.bytes)
-	if s.land(fl) {
+	if s.land(fl, settled) {
 		f.reads.push(&s.reading)
 	}
+	f.landed(fl)
+}
+
+// landed takes back the memory of a flight.
+func (f *Follower) landed(fl *flight) {
+	left := f.inflight.Add(-fl.bytes)
 	f.flights.give(fl)
 	if left <= f.limit {
 		f.signalRoom()
 	}
-}
-
-// kick asks for a checkpoint now.
-func (f *Follower) kick() {
-	select {
-	case f.save <- struct{}{}:
-	default:
-	}
-}
-
-// checkpoints writes one each second in which something changed, and when
-// asked.
-func (f *Follower) checkpoints(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	failing, budget := false, time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-f.save:
-		}
-		err := f.writeCheckpoint()
-		if err != nil && !failing {
-			f.log.Error("the checkpoint cannot be written; reading waits, nothing is lost", "error", err)
-		} else if err == nil && failing {
-			f.log.Info("the checkpoint can be written again")
-		}
-		failing = err != nil
-		if time.Since(budget) >= budgetEvery {
-			f.keepBudget()
-			budget = time.Now()
-		}
-	}
-}
-
-// writeCheckpoint makes what changed durable, and then does what had to wait
-// for that: unlink what is settled, send on what was above the horizon.
-func (f *Follower) writeCheckpoint() error {
-	f.mu.Lock()
-	var changed []*source
-	for _, s := range f.sources {
-		s.mu.Lock()
-		if s.dirty && s.begun {
-			changed = append(changed, s)
-		}
-		s.mu.Unlock()
-	}
-	f.mu.Unlock()
-	states := make([]state, 0, len(changed))
-	for _, s := range changed {
-		s.mu.Lock()
-		states = append(states, s.snapshot())
-		s.dirty = false
-		s.mu.Unlock()
-	}
-	if err := f.checkpoint.save(states); err != nil {
-		for _, s := range changed {
-			s.mu.Lock()
-			s.dirty = true
-			s.mu.Unlock()
-		}
-		return err
-	}
-	for i, s := range changed {
-		f.afterCheckpoint(s, states[i])
-	}
-	return nil
-}
-
-func (f *Follower) afterCheckpoint(s *source, st state) {
-	if st.Gone && f.forget(s) {
-		return
-	}
-	s.mu.Lock()
-	s.horizon = st.Horizon
-	s.durable = lower(st.Settled)
-	for _, g := range st.Generations {
-		if !g.Done {
-			continue
-		}
-		k := s.find(func(k *generation) bool { return k.N == g.N })
-		if k != nil && k != s.gen {
-			k.close()
-		}
-		if g.Hold == "" {
-			continue
-		}
-		if err := f.hold.release(s.id, g.Hold); err != nil {
-			f.log.Warn("a held file cannot be removed", "error", err)
-			continue
-		}
-		if k != nil {
-			k.Hold = ""
-			s.dirty = true
-			f.looks.push(&s.looking) // forgets it if it has no file any more
-		}
-	}
-	wake := s.parked
-	s.mu.Unlock()
-	if wake {
-		f.reads.push(&s.reading)
-	}
-}
-
-// forget drops a source whose end is written down. false: it has been named
-// again in the meantime, and goes on.
-func (f *Follower) forget(s *source) bool {
-	f.mu.Lock() // nobody names it while it is dropped
-	defer f.mu.Unlock()
-	s.mu.Lock()
-	finished := s.finished
-	s.dropped = finished
-	s.dirty = !finished // the checkpoint has just been told to forget it
-	s.mu.Unlock()
-	if !finished {
-		return false
-	}
-	f.watch.remove(s)
-	f.hold.forget(s.id)
-	delete(f.sources, s.id)
-	return true
 }

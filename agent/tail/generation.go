@@ -36,6 +36,24 @@ type generation struct {
 	// both begin within the same huge line.
 	Modified int64 `json:"mtime,omitempty"`
 
+	// The books, see book.go; all by stream.
+	First  [2]int64    `json:"first,omitzero"`     // time of the first line that began here, ns
+	End    [2]Position `json:"end,omitzero"`       // where reading ended; Generation 0: not yet
+	Closed bool        `json:"closed,omitempty"`   // End is the end although no file follows
+	Books  [2]book     `json:"books,omitzero"`     // what was not simply delivered
+	Gaps   []gap       `json:"gaps,omitempty"`     // what was lost
+	Missed int64       `json:"missed,omitempty"`   // bytes behind End that were lost
+	Doubt  string      `json:"unproven,omitempty"` // why lines may be missing before this file
+	// Revision is that of the latest receipt that may have been sent, Final says
+	// that the last one is stored.
+	Revision [2]int  `json:"rev,omitzero"`
+	Final    [2]bool `json:"final,omitzero"`
+
+	due     [2]int  // revision of the receipt that is to be sent, 0: none
+	fresh   bool    // found by the first look of this run, and not known before
+	flying  [2]bool // a receipt is under way
+	granted [2]int  // revision that the checkpoint knows: it may be sent
+
 	headEnd  int64   // behind the first entry
 	headTail []byte  // its last bytes
 	sum      *uint32 // checksum of the whole file, once it was needed

@@ -46,7 +46,7 @@ func (h *hangar) room(fl *flight, n int) {
 // give takes back a flight that nobody uses any more.
 func (h *hangar) give(fl *flight) {
 	h.keep(fl.Body)
-	fl.Body, fl.source, fl.slot = nil, nil, nil
+	fl.Body, fl.source, fl.slot, fl.carried = nil, nil, nil, nil
 	h.flights.Put(fl)
 }
 

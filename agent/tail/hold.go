@@ -2,13 +2,11 @@ package tail
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 )
 
 // A hold is the folder of hard links that keep log files from vanishing before
@@ -17,8 +15,10 @@ import (
 type hold struct {
 	dir string
 
-	mu      sync.Mutex
-	problem string
+	mu       sync.Mutex
+	tried    map[mount]bool   // where a link was made and removed again, or that could not be
+	problems map[mount]string // why nothing on a mount can be held
+	kept     bool             // links can be made and not be removed, so none is made
 }
 
 // folder is where the links of one container lie.
@@ -27,7 +27,7 @@ func (h *hold) folder(id string) string { return filepath.Join(h.dir, id) }
 // link holds the open file of g, and closes it. Where no link can be made, the
 // file stays open instead: that keeps it as long as this process lives.
 func (h *hold) link(id string, g *generation) {
-	if h.dir == "" {
+	if h.dir == "" || h.keeps() {
 		return
 	}
 	name := g.holdName()
@@ -42,48 +42,14 @@ func (h *hold) link(id string, g *generation) {
 	}
 	switch {
 	case err == nil, errors.Is(err, os.ErrExist):
+		h.works(g.file)
 		g.Hold = name
 		g.close()
-		h.works()
 	case errors.Is(err, os.ErrNotExist):
 		// It has no name left: only the descriptor keeps it.
 	default:
-		h.fail(err)
+		h.fail(g.file, err)
 	}
-}
-
-// fail notes why links cannot be made.
-func (h *hold) fail(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.problem = holdReason(h.dir, err)
-}
-
-// works notes that links can be made, maybe again.
-func (h *hold) works() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.problem = ""
-}
-
-func holdReason(dir string, err error) string {
-	why := err.Error()
-	switch {
-	case errors.Is(err, syscall.EXDEV):
-		why = "the log files lie on another mount: mount the folder that contains both once, read-write"
-	case errors.Is(err, syscall.EROFS):
-		why = "the mount is read-only: mount it read-write"
-	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		why = "not permitted: run as the owner of the log files, or with CAP_FOWNER and CAP_DAC_OVERRIDE"
-	}
-	return fmt.Sprintf("log files cannot be held in %s (%s); they are kept open instead, so what is rotated away while the agent restarts would be lost", dir, why)
-}
-
-// Problem says why log files cannot be held, or "".
-func (h *hold) Problem() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.problem
 }
 
 // release unlinks what is not needed any more.

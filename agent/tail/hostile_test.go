@@ -174,9 +174,11 @@ func TestRoomForAll(t *testing.T) {
 		go func() { through <- f.waitForRoom(ctx) }()
 	}
 	time.Sleep(20 * time.Millisecond) // lets them wait; without it the test would only prove less
-	fl := f.flight(newSource(Target{ID: "x", Streams: streamsOf("x")}, state{}, false), 0)
+	s := newSource(Target{ID: "x", Streams: streamsOf("x")}, state{}, false)
+	s.gen = &generation{N: 1}
+	fl := f.flight(s, 0)
 	fl.bytes = 100
-	fl.slot = fl.source.ledgers[0].begin(Position{})
+	fl.slot = fl.source.ledgers[0].begin(Position{}, time.Now())
 	f.inflight.Add(0)
 	fl.Settle()
 	for range workers {
@@ -562,7 +564,7 @@ func TestCheckpointOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := func(id string, off int64) state {
-		return state{ID: id, Settled: [2]Position{{1, off, 0, 0}, {1, off, 0, 0}}}
+		return state{ID: id, Settled: [2]Position{{Generation: 1, Offset: off}, {Generation: 1, Offset: off}}}
 	}
 	if err := c.save([]state{at("a", 1), at("b", 1)}); err != nil {
 		t.Fatal(err)

@@ -38,6 +38,7 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 	s.live.Store(false)
 	if !s.begun {
 		s.adoptHeld(f.hold.folder(s.id))
+		f.hold.try(s.target)
 	}
 	changed, err = s.scan(&f.hold)
 	if err != nil {
@@ -50,11 +51,14 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 		s.problem = ""
 	}
 	if !s.begun {
-		if s.unproven {
-			f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path)
-			f.metrics.gaps.WithLabelValues("unproven").Inc()
+		if f.doubt {
+			s.doubt()
 		}
 		s.begin(f.cursors)
+		if s.unproven != "" {
+			f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path, "reason", s.unproven)
+			s.unprove(f.metrics)
+		}
 		changed = true
 	}
 	s.noteLive()

@@ -9,6 +9,8 @@ type metrics struct {
 	bytes   prometheus.Counter
 	garbage prometheus.Counter
 	gaps    *prometheus.CounterVec
+
+	receiptsDropped prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, f *Follower) *metrics {
@@ -26,9 +28,12 @@ func newMetrics(reg prometheus.Registerer, f *Follower) *metrics {
 		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mesoscope_gaps_total", Help: "Times that lines were lost before they could be read, or may have been (unproven).",
 		}, []string{"reason"}),
+		receiptsDropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mesoscope_receipts_dropped_total", Help: "Receipts given up because their destination took none for long.",
+		}),
 	}
 	if reg != nil {
-		reg.MustRegister(lines, m.bytes, m.garbage, m.gaps, &sourceMetrics{f: f})
+		reg.MustRegister(lines, m.bytes, m.garbage, m.gaps, m.receiptsDropped, &sourceMetrics{f: f}, &f.fill)
 	}
 	return m
 }
@@ -78,5 +83,5 @@ func (m *sourceMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, name := range []string{StateFollowing, StateFailing, StateGone} {
 		ch <- prometheus.MustNewConstMetric(sourcesDesc, prometheus.GaugeValue, float64(states[name]), name)
 	}
-	ch <- prometheus.MustNewConstMetric(holdDesc, prometheus.GaugeValue, float64(m.f.hold.Bytes()))
+	ch <- prometheus.MustNewConstMetric(holdDesc, prometheus.GaugeValue, float64(m.f.HeldBytes()))
 }

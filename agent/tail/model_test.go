@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,7 @@ type store struct {
 	order   map[string][]string // by container and stream: ids in the order of arrival
 	cursors map[string][]byte
 	changed chan struct{}
+	sink    sinkState
 }
 
 type doc struct {
@@ -52,12 +54,16 @@ type doc struct {
 }
 
 func newStore(t *testing.T) *store {
-	return &store{t: t, docs: map[string]doc{}, order: map[string][]string{}, cursors: map[string][]byte{}, changed: make(chan struct{}, 1)}
+	return &store{t: t, docs: map[string]doc{}, order: map[string][]string{}, cursors: map[string][]byte{}, changed: make(chan struct{}, 1), sink: newSinkState()}
 }
 
 func (st *store) add(b *record.Batch) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if b.Stream.Index == "receipts" || b.Stream.Index == "gaps" {
+		st.sink.addNote(st.t, b)
+		return
+	}
 	for i := range b.Items {
 		var d doc
 		if err := json.Unmarshal(b.Doc(i), &d); err != nil {
@@ -69,8 +75,10 @@ func (st *store) add(b *record.Batch) {
 			if old.Message != d.Message || old.Event.Sequence != d.Event.Sequence || old.Log.File.Generation != d.Log.File.Generation || old.Container.ID != d.Container.ID {
 				st.t.Errorf("id %s stands for two lines:\n%.200v\n%.200v", id, old, d)
 			}
+			st.sink.again(st.t, b, i, id)
 			continue
 		}
+		st.sink.first(b, i, id)
 		st.docs[id] = d
 		key := d.Container.ID + "/" + d.Stream
 		st.order[key] = append(st.order[key], id)
@@ -110,6 +118,8 @@ type world struct {
 	// cursors: the sink keeps them together with the lines, as the embedded
 	// store does, and the next start gets them.
 	cursors bool
+	// moody: the sink rolls over, gives batches back, and refuses lines.
+	moody bool
 }
 
 func testLog(t *testing.T) *slog.Logger {
@@ -141,6 +151,10 @@ func (w *world) start() { w.startSweeping(100 * time.Millisecond) }
 func (w *world) startSweeping(sweep time.Duration) {
 	out := make(chan *record.Batch, 4)
 	cfg := Config{StateDir: w.state, HoldDir: w.hold, Out: out, Log: testLog(w.t), Workers: 2, Sweep: sweep}
+	if w.moody {
+		cfg.Sink = w.store
+		cfg.OpenLines = 20 << 10 // less than the long lines of all containers take
+	}
 	if w.cursors {
 		w.store.mu.Lock()
 		cfg.Cursors = map[string][]byte{}
@@ -166,6 +180,10 @@ func (w *world) startSweeping(sweep time.Duration) {
 			case <-a.ended:
 				return // killed: what was stored and not settled stays so
 			case b := <-out:
+				if w.moody && !w.store.mood(r, b.Stream.Index) {
+					b.Return()
+					continue
+				}
 				w.store.add(b)
 				late = append(late, b)
 			case <-time.After(time.Duration(r.IntN(3)) * time.Millisecond):
@@ -177,6 +195,10 @@ func (w *world) startSweeping(sweep time.Duration) {
 				}
 				b := late[i]
 				late = append(late[:i], late[i+1:]...)
+				if w.moody && r.IntN(50) == 0 {
+					b.Return() // stored, or a part of it, and given back nevertheless
+					continue
+				}
 				b.Settle()
 			}
 		}
@@ -192,10 +214,21 @@ func (w *world) set() {
 	}
 	for _, id := range w.agent.f.Held() {
 		if !named[id] {
-			list = append(list, Target{ID: id, Path: jsonfile.LogPath(w.root, id), Streams: streamsOf(id), Gone: true})
+			t := w.target(id)
+			t.Gone, t.Running = true, false
+			list = append(list, t)
 		}
 	}
 	w.agent.f.Set(list)
+}
+
+// target is the container id as discovery knows it while it runs.
+func (w *world) target(id string) Target {
+	t := Target{ID: id, Path: jsonfile.LogPath(w.root, id), Streams: streamsOf(id), Running: true}
+	if w.moody {
+		t.Notes = testNotes(id)
+	}
+	return t
 }
 
 // kill ends the agent without a last checkpoint.
@@ -229,7 +262,7 @@ func (w *world) container(i int, opt jsonfile.Options) *container {
 	if c.writer, err = jsonfile.Open(jsonfile.LogPath(w.root, c.id), opt); err != nil {
 		w.t.Fatal(err)
 	}
-	w.targets[c.id] = Target{ID: c.id, Path: c.writer.Path(), Streams: streamsOf(c.id), Running: true}
+	w.targets[c.id] = w.target(c.id)
 	return c
 }
 
@@ -343,6 +376,11 @@ func (w *world) check(all []*container) {
 	for _, c := range all {
 		for k, name := range streamNames {
 			ids := w.store.order[c.id+"/"+name]
+			if w.moody {
+				// What is given back arrives late. Each line of a container has
+				// its own time.
+				slices.SortFunc(ids, func(a, b string) int { return w.store.docs[a].Time.Compare(w.store.docs[b].Time) })
+			}
 			if len(ids) != len(c.written[k]) {
 				w.t.Errorf("seed %d: container %s %s: %d stored, %d written", w.seed, c.id[60:], name, len(ids), len(c.written[k]))
 			}
@@ -381,18 +419,18 @@ func TestModel(t *testing.T) {
 		seeds = 2
 	}
 	for seed := range seeds {
-		for _, cursors := range []bool{false, true} {
-			t.Run(fmt.Sprintf("seed %d cursors %v", seed, cursors), func(t *testing.T) {
+		for _, kind := range []string{"plain", "cursors", "moody"} {
+			t.Run(fmt.Sprintf("seed %d %s", seed, kind), func(t *testing.T) {
 				t.Parallel()
-				runModel(t, uint64(seed), cursors)
+				runModel(t, uint64(seed), kind)
 			})
 		}
 	}
 }
 
-func runModel(t *testing.T, seed uint64, cursors bool) {
+func runModel(t *testing.T, seed uint64, kind string) {
 	w := newWorld(t, seed)
-	w.cursors = cursors
+	w.cursors, w.moody = kind == "cursors", kind == "moody"
 	var all []*container
 	for i := range 4 {
 		all = append(all, w.container(i, jsonfile.Options{
@@ -440,6 +478,9 @@ func runModel(t *testing.T, seed uint64, cursors bool) {
 		t.Errorf("seed %d: the hold folder still has %v", seed, left)
 	}
 	w.kill()
+	if w.moody {
+		w.checkReceipts()
+	}
 }
 
 func differ(a, b string) int {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"mesoscope/agent/pipeline"
-	"mesoscope/record"
 )
 
 // A verdict says what is to become of a source after a piece of work.
@@ -29,7 +28,7 @@ const (
 
 // maxFlights is how many batches of one stream may wait for the oldest of them
 // to be settled. It bounds what a batch that is never settled can cost: its own
-// container waits on the disk, and no other.
+// stream waits on the disk, and no other.
 const maxFlights = 1024
 
 // A worker turns pieces of files into batches. What it holds is used for one
@@ -41,6 +40,10 @@ type worker struct {
 	created []byte
 	open    [2]*flight // being filled
 	ready   []*flight  // filled, entered in the ledger, to be handed over
+
+	// back is the stream, counted from 1, whose open line is needed again
+	// although its text was given up; 0: none.
+	back int
 
 	// Of the piece at hand, added to the metrics at its end.
 	lines [2]int64
@@ -58,32 +61,55 @@ func (w *worker) step(s *source) (verdict, error) {
 	if !s.begun || s.dropped {
 		return idle, nil // the keeper will push it, or nobody asks for it any more
 	}
+	if s.returned {
+		s.rewind()
+	}
+	w.notes(s)
+	if s.finished {
+		return idle, nil // what was held may have gone already
+	}
+	if v, ok := w.mayRead(s); !ok {
+		return v, nil
+	}
 	if s.gen == nil {
-		w.enterFirst(s)
+		s.enterFirst()
 	} else if s.gen.Lost {
 		s.leave()
 	}
 	// Whatever happens below, no line may stay in a batch that the next source
 	// would fill.
 	defer w.closeBatches(s)
-	switch {
-	case s.gen == nil || s.gen.Lost:
+	if s.gen == nil || s.gen.Lost {
 		return w.atEnd(s), nil
-	case len(s.ledgers[0].flights) >= maxFlights || len(s.ledgers[1].flights) >= maxFlights:
-		s.parked = true
-		return park, nil
 	}
 	return w.piece(s)
 }
 
-// enterFirst enters the oldest generation that is not done, if there is one.
-func (w *worker) enterFirst(s *source) {
-	for _, g := range s.gens {
-		if !g.Done {
-			s.enter(g)
-			return
+// mayRead says whether the sink takes what would be read. What it has given
+// back is read again as soon as it does.
+func (w *worker) mayRead(s *source) (verdict, bool) {
+	if s.blocked != "" {
+		if !w.f.takes(s.blocked) {
+			w.f.blocked.Store(true)
+			return idle, false
+		}
+		s.blocked = ""
+	}
+	full := 0
+	for k := range s.ledgers {
+		n := len(s.ledgers[k].flights)
+		switch {
+		case s.muted[k] && n <= maxFlights/2:
+			s.unmute(k)
+		case !s.muted[k] && n >= maxFlights:
+			s.mute(k)
+		}
+		if s.muted[k] {
+			full++
 		}
 	}
+	s.parked = full == len(s.ledgers)
+	return park, !s.parked
 }
 
 // atEnd is where everything that there is has been read.
@@ -97,32 +123,18 @@ func (w *worker) atEnd(s *source) verdict {
 	if !s.target.Running || s.gen.ended {
 		w.flush(s)
 	}
-	if s.gen.ended && s.target.Gone {
+	if w.back != 0 {
+		return w.goBack(s)
+	}
+	if s.gen.ended && s.target.Gone && !s.parked && !s.muted[0] && !s.muted[1] {
+		w.closeBatches(s)
+		s.end()
+		s.gen.Closed = true
 		s.gen.close()
 		s.finished, s.dirty = true, true
+		return again // for the receipts
 	}
 	return idle
-}
-
-// quiet is how long the file of a stopped container must not have changed
-// before a line without a newline counts as whole: that the container stopped
-// may be old news, and it may be running again.
-const quiet = 2 * time.Second
-
-// flush emits the lines that nothing will end any more.
-func (w *worker) flush(s *source) {
-	for k := range s.joiners {
-		if _, open := s.joiners[k].Open(); !open {
-			continue
-		}
-		// A time in the future is that of a clock which was put back since.
-		if fi, err := os.Stat(s.target.Path); err == nil && time.Since(fi.ModTime()).Abs() < quiet {
-			s.dangling = true
-			w.f.dangling.Store(true)
-			return
-		}
-		w.emit(s, k, s.joiners[k].Flush())
-	}
 }
 
 func (s *source) allDone() bool {
@@ -152,6 +164,13 @@ func (w *worker) piece(s *source) (verdict, error) {
 		w.f.kick()
 		return park, nil
 	}
+	if g.inflate != nil && s.off < g.inflate.at {
+		z, err := newInflater(g.file) // it is read once more
+		if err != nil {
+			return idle, fmt.Errorf("read log: %w", err)
+		}
+		g.inflate = z
+	}
 	n, err := g.reader().ReadAt(w.buf, s.off)
 	if err != nil && err != io.EOF {
 		if g.inflate == nil {
@@ -160,8 +179,7 @@ func (w *worker) piece(s *source) (verdict, error) {
 		if !g.damaged {
 			g.damaged = true
 			w.f.log.Error("a compressed log is damaged; what follows in it is lost", "path", g.file.Name(), "offset", s.off+int64(n), "error", err)
-			w.f.metrics.gaps.WithLabelValues("damaged").Inc()
-			s.gaps++
+			s.noteGap(g, "damaged", s.off+int64(n), 0, "the compressed log is damaged", w.f.metrics)
 		}
 	}
 	atEOF := err != nil
@@ -170,6 +188,8 @@ func (w *worker) piece(s *source) (verdict, error) {
 	w.bytes += int64(used)
 	g.size = max(g.size, s.off)
 	switch {
+	case w.back != 0:
+		return w.goBack(s), nil
 	case used == 0 && n == len(w.buf) && n < pieceMax:
 		w.buf = make([]byte, 4*len(w.buf)) // a physical line that is longer
 		return w.piece(s)
@@ -185,8 +205,11 @@ func (w *worker) piece(s *source) (verdict, error) {
 	if rest := w.buf[used:n]; len(rest) > 0 {
 		// No newline will follow: a power cut tore the entry, or only the
 		// newline is missing.
-		if !w.entry(s, rest, s.off) {
+		if !w.entry(s, rest, s.off, len(rest)) {
 			w.garbage(s, len(rest))
+		}
+		if w.back != 0 {
+			return w.goBack(s), nil
 		}
 		s.off += int64(len(rest))
 		g.size = max(g.size, s.off)
@@ -217,26 +240,29 @@ func (w *worker) checkFile(s *source) (v verdict, ok bool, err error) {
 	}
 	g.size = size
 	if size >= s.off {
-		return again, true, nil
+		if !s.regrown(g) {
+			s.marked = mark{}
+			return again, true, nil
+		}
+		w.f.log.Warn("a log file is not what was read of it; it is read once more", "path", g.file.Name(), "offset", s.marked.Offset)
+		w.anew(s, s.marked.Offset)
+		return again, false, nil
 	}
 	// It begins as before, but is shorter: a power cut took what the file
-	// system had not written yet, or somebody cut it. It goes on at its end.
+	// system had not written yet, or somebody cut it.
 	if s.flying() {
 		s.parked = true
 		return park, false, nil
 	}
-	w.f.log.Warn("a log file is shorter than what was read of it; going on at its end", "path", g.file.Name(), "offset", s.off, "size", size)
-	w.f.metrics.gaps.WithLabelValues("shrunk").Inc()
-	s.gaps++
-	s.off = size
-	for k := range s.ledgers {
-		s.joiners[k].Flush()
-		s.resume[k] = Position{Generation: g.N, Offset: size, Lines: s.lines[k]}
-		s.skip[k] = size
-		s.ledgers[k].start(s.resume[k])
-	}
-	s.dirty = true
-	return again, true, nil
+	w.f.log.Warn("a log file is shorter than what was read of it; it is read once more", "path", g.file.Name(), "offset", s.off, "size", size)
+	w.anew(s, size)
+	return again, false, nil
+}
+
+// anew reads the current file from its beginning again.
+func (w *worker) anew(s *source, from int64) {
+	s.noteGap(s.gen, "shrunk", from, 0, "the file has lost its end after it was read, as in a power cut", w.f.metrics)
+	s.readAnew()
 }
 
 // lost gives up the current generation.
@@ -270,8 +296,11 @@ func (w *worker) entries(s *source, b []byte) int {
 		if nl < 0 {
 			break
 		}
-		if !w.entry(s, b[pos:pos+nl], s.off) {
+		if !w.entry(s, b[pos:pos+nl], s.off, nl+1) {
 			w.garbage(s, nl+1)
+		}
+		if w.back != 0 {
+			break
 		}
 		pos += nl + 1
 		s.off = begin + int64(pos)
@@ -284,91 +313,8 @@ func (w *worker) entries(s *source, b []byte) int {
 	return pos
 }
 
-// entry works off one physical line that begins at off. false: there is no
-// entry in it.
-func (w *worker) entry(s *source, line []byte, off int64) bool {
-	var e pipeline.Entry
-	from := 0
-	for w.parser.Parse(line[from:], &e) != nil {
-		// A torn entry may have a whole one behind it in the same line.
-		if from = pipeline.Resync(line, from+1); from >= len(line) {
-			return false
-		}
-	}
-	if from > 0 {
-		w.garbage(s, from)
-		off += int64(from)
-	}
-	k := int(e.Stream)
-	if off < s.skip[k] {
-		return true // settled before the start
-	}
-	if e.Attrs != nil && !s.sameAttrs(e.Attrs) && w.f.attrs != nil {
-		w.newStreams(s, w.f.attrs(s.id, e.Attrs))
-	}
-	lines, began := s.joiners[k].Add(&e, pipeline.Place{Generation: s.gen.N, Offset: off, Sequence: s.lines[k] + 1})
-	if began {
-		s.lines[k]++
-	}
-	w.emit(s, k, lines)
-	return true
-}
-
-// newStreams uses what the attrs of the entries say from the next line on.
-func (w *worker) newStreams(s *source, streams [2]*record.Stream) {
-	for k, st := range streams {
-		if st != nil {
-			w.closeBatch(s, k)
-			s.target.Streams[k] = st
-		}
-	}
-}
-
-// emit appends whole lines of stream k to its batch.
-func (w *worker) emit(s *source, k int, lines []pipeline.Line) {
-	for i := range lines {
-		fl := w.open[k]
-		if fl == nil {
-			fl = w.f.flight(s, k)
-			w.open[k] = fl
-		}
-		o := s.origin(k, lines[i].Generation)
-		w.f.flights.room(fl, o.Size(&lines[i]))
-		o.Append(&fl.Batch, &lines[i], w.created)
-		w.lines[k]++
-	}
-}
-
-// closeBatches enters what was emitted in the ledgers, and only then how far
-// the file was looked at: the other way round, the ledger would take lines for
-// settled that are not on their way yet.
-func (w *worker) closeBatches(s *source) {
-	for k := range w.open {
-		w.closeBatch(s, k)
-		s.joiners[k].Trim() // a long line now and then must not cost each of thousands of containers its length for ever
-	}
-	s.scanned()
-}
-
-// closeBatch enters the batch of stream k in the ledger.
-func (w *worker) closeBatch(s *source, k int) {
-	fl := w.open[k]
-	if fl == nil {
-		return
-	}
-	w.open[k] = nil
-	end := s.place(k)
-	fl.Cursor = s.appendCursor(fl.Cursor[:0], end)
-	fl.bytes = int64(cap(fl.Body)) + flightOverhead
-	fl.slot = s.ledgers[k].begin(end)
-	w.f.inflight.Add(fl.bytes)
-	w.ready = append(w.ready, fl)
-}
-
-// flightOverhead is what a flight takes besides its body.
-const flightOverhead = 512
-
 func (w *worker) garbage(s *source, n int) {
 	s.garbage += int64(n)
+	s.garbageHere += int64(n)
 	w.f.metrics.garbage.Add(float64(n))
 }

@@ -212,6 +212,9 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	newest := len(s.gens) > 0 && !s.begun
 	for _, m := range fd.known {
 		m.g.at = m.file.path
+		if !m.file.gz {
+			m.g.size = max(m.g.size, m.file.size)
+		}
 		if h.dir != "" && m.g.Hold == "" && m.g.Ino == m.file.ino && !m.g.Done && !s.target.Steady && m.g.open("") == nil {
 			h.link(s.id, m.g) // its link was taken away, or could not be made before
 			s.dirty = true
@@ -223,14 +226,14 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	if newest && len(fd.fresh) > 0 {
 		// After a down time, the last file that is known has no name any more:
 		// others may have come and gone after it.
-		s.unproven = true
+		s.unproven = s.chainBroken(fd, h.folder(s.id))
 	}
 	for i, at := range before {
 		changed = changed || s.gens[i].at != at
 	}
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
 		g := fd.fresh[i]
-		g.N, g.Path = s.next, s.target.Path
+		g.N, g.Path, g.fresh = s.next, s.target.Path, !s.begun
 		s.next++
 		if !s.target.Steady {
 			h.link(s.id, g)
@@ -245,7 +248,7 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 		g.ended = ended
 	}
 	s.gens = slices.DeleteFunc(s.gens, func(g *generation) bool {
-		if g.Done && g.Hold == "" && g.at == "" && g != s.gen {
+		if g.Done && g.Hold == "" && g.at == "" && g != s.gen && !g.owes(s) {
 			s.dirty = true
 			return true
 		}

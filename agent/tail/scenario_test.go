@@ -252,7 +252,7 @@ func TestCheckpointFromTheFuture(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := New(Config{StateDir: dir, Log: testLog(t)})
-	want := "checkpoint " + path + " has version 99, this mesoscope knows up to 1: run the newer one again, or move the file away to read everything at hand again"
+	want := "checkpoint " + path + " has version 99, this mesoscope knows up to 2: run the newer one again, or move the file away to read everything at hand again"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

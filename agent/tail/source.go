@@ -2,13 +2,10 @@ package tail
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +30,15 @@ type Target struct {
 	// Steady says that files of this log only vanish when Settled allows it,
 	// so that they need not be held.
 	Steady bool
+	// Notes are where it is written down what became of the lines; nil: nowhere.
+	Notes Notes
+}
+
+// Notes makes the Streams of documents about a log: receipts of "stdout" or
+// "stderr", and gap documents.
+type Notes interface {
+	Receipts(stream string) *record.Stream
+	Gaps() *record.Stream
 }
 
 // A source is the log of one container.
@@ -59,37 +65,66 @@ type source struct {
 	parked   bool     // waits for the checkpoint or for a batch to settle
 	dangling bool     // waits for proof that a line without a newline is whole
 
-	gen     *generation // being read; nil: none yet
-	off     int64       // in gen
-	resume  [2]Position // where each stream was settled at the start
-	skip    [2]int64    // entries of gen below it were settled before the start
-	lines   [2]int64    // lines that began in gen so far
-	joiners [2]pipeline.Joiner
-	attrs   []byte
+	gen         *generation // being read; nil: none yet
+	off         int64       // in gen
+	garbageHere int64       // bytes of gen before off that are no entries
+	counts      [2]counts   // of gen before off
+	resume      [2]Position // where each stream was when reading began here
+	skip        [2]int64    // entries of gen below it are not to be read
+	joiners     [2]pipeline.Joiner
+	begins      [2]Position // of the line that a joiner waits for
+	carry       [2][]part   // what of that line lies in earlier generations
+	reload      [2]bool     // it was given up for want of memory and is being read again: keep it
+	muted       [2]bool     // not read at present, because too much of it is under way
+	stop        [2]Position // where a muted stream was left
+	flushed     [2]boundary // where a line was ended that nothing had ended
+	mayFlush    [2]bool     // the checkpoint knows that boundary
+	attrs       []byte
+	marked      mark // what stood before the place to go on at when the last agent ended
+
+	epoch    int         // flights of an earlier one have been given up
+	returned bool        // the sink has given a flight back
+	blocked  string      // the destination that takes nothing at present
+	sent     Position    // what lies before it may have been sent in an earlier epoch
+	since    [2]string   // the oldest backing index that it can have gone to
+	trails   [2]trail    // of what is sent now
+	owing    bool        // receipts or gap documents may be due
+	notes    int         // of them, under way
+	noteWait string      // the destination of receipts that takes nothing at present
+	openAt   time.Time   // when open receipts were asked for last
+	openFor  [2]Position // and how far they went
 
 	problem    string // what is wrong at present
 	unreadable error  // of a file of the log, at the last look
-	unproven   bool   // files may have come and gone while no agent ran
+	unproven   string // why files may have come and gone while no agent ran; "": they have not
 	garbage    int64  // bytes that are no entries
 	gaps       int64  // times that bytes were lost
+	joined     int64  // memory that its open lines take, as told to the follower
 	caughtUp   time.Time
 	lastLook   time.Time
 }
 
 func newSource(t Target, st state, known bool) *source {
-	s := &source{id: t.ID, target: t, next: 1, caughtUp: time.Now()}
+	s := &source{id: t.ID, target: t, next: 1, caughtUp: time.Now(), openAt: time.Now()}
 	s.looking.source, s.reading.source = s, s
 	if !known {
 		return s
 	}
 	for i := range st.Generations {
 		g := st.Generations[i]
+		for n := range g.Gaps {
+			g.Gaps[n].granted, g.Gaps[n].again = true, true
+		}
+		g.granted = g.Revision
 		s.gens = append(s.gens, &g)
 		s.next = max(s.next, g.N+1)
 		s.dirty = s.dirty || g.Done && g.Hold != "" // killed before it was unlinked
 	}
 	s.resume, s.durable = st.Settled, lower(st.Settled)
-	s.horizon = st.Horizon
+	s.horizon, s.sent = st.Horizon, st.Horizon
+	s.marked = st.Mark
+	s.trails, s.flushed, s.mayFlush = st.Trails, st.Flushed, [2]bool{true, true}
+	s.owing = true
 	return s
 }
 
@@ -100,67 +135,6 @@ func (s *source) folder() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.dir()
-}
-
-// begin finds out, after the first scan, where to go on. cursors are what the
-// sink knows itself, which can only be further than the checkpoint.
-func (s *source) begin(cursors map[string][]byte) {
-	s.begun = true
-	for k := range s.resume {
-		if text, ok := cursors[s.target.Streams[k].Name]; ok {
-			if p, ok := s.fromCursor(text); ok && s.resume[k].before(p) {
-				s.resume[k] = p
-			}
-		}
-		s.ledgers[k].start(s.resume[k])
-		s.joiners[k].Resume(s.resume[k].Cut)
-	}
-	from := lower(s.resume)
-	for _, g := range s.gens {
-		if g.N >= from.Generation && !g.Done {
-			s.enter(g)
-			if g.N == from.Generation {
-				s.off = max(s.off, from.Offset)
-			}
-			return
-		}
-	}
-}
-
-// enter begins to read g.
-func (s *source) enter(g *generation) {
-	s.gen, s.off = g, g.From
-	for k, r := range s.resume {
-		switch {
-		case r.Generation == g.N:
-			s.skip[k], s.lines[k] = r.Offset, r.Lines
-		case r.Generation > g.N:
-			s.skip[k], s.lines[k] = 1<<62, 0
-		default:
-			s.skip[k], s.lines[k] = 0, 0
-		}
-	}
-	s.scanned()
-}
-
-// leave ends the reading of the current generation and enters the next one.
-// false: there is none.
-func (s *source) leave() bool {
-	i := slices.Index(s.gens, s.gen)
-	if i+1 == len(s.gens) {
-		return false
-	}
-	s.gen.Size = s.off
-	if fi, err := s.gen.file.Stat(); err == nil {
-		s.gen.Modified = fi.ModTime().UnixNano()
-	}
-	if s.gen.Hold != "" {
-		// Otherwise the open file is what keeps its inode from being used
-		// again, until all of it is settled.
-		s.gen.close()
-	}
-	s.enter(s.gens[i+1])
-	return true
 }
 
 // noteLive finds out whether the youngest generation is the file that Docker
@@ -177,18 +151,6 @@ func (s *source) fail(log *slog.Logger, err error) {
 		log.Warn("a log cannot be followed at present", "container", s.id, "error", err)
 	}
 	s.problem = err.Error()
-}
-
-// place is how far stream k is scanned: everything before it is in a flight.
-func (s *source) place(k int) Position {
-	if p, open := s.joiners[k].Open(); open {
-		return Position{Generation: p.Generation, Offset: p.Offset, Lines: p.Sequence - 1}
-	}
-	p := Position{Generation: s.gen.N, Offset: s.off, Lines: s.lines[k], Cut: s.joiners[k].CutTime()}
-	if p.before(s.resume[k]) {
-		return s.resume[k]
-	}
-	return p
 }
 
 // scanned tells both ledgers how far the file has been looked at.
@@ -211,88 +173,23 @@ func (s *source) settled() Position {
 
 func (s *source) flying() bool { return len(s.ledgers[0].flights)+len(s.ledgers[1].flights) > 0 }
 
-// A cursor is a Position with the identity of its generation, for a sink that
-// keeps it together with the lines.
-type cursor struct {
-	Position
-	Ino  uint64 `json:"ino"`
-	Head int64  `json:"head"`
-}
-
-func (s *source) appendCursor(dst []byte, p Position) []byte {
-	c := cursor{Position: p}
-	for _, g := range s.gens {
-		if g.N == p.Generation {
-			c.Ino, c.Head = g.Ino, g.Head
-		}
-	}
-	text, err := json.Marshal(c)
-	if err != nil {
-		panic(fmt.Sprintf("BUG: tail: cursor: %v", err)) // numbers only
-	}
-	return append(dst, text...)
-}
-
-func (s *source) fromCursor(text []byte) (Position, bool) {
-	var c cursor
-	if err := json.Unmarshal(text, &c); err != nil {
-		return Position{}, false
-	}
-	for _, g := range s.gens {
-		if g.Ino == c.Ino && g.Head == c.Head {
-			c.Position.Generation = g.N
-			return c.Position, true
-		}
-	}
-	return Position{}, false
-}
-
-// snapshot is what the checkpoint is to know, and what it then allows.
-func (s *source) snapshot() state {
-	low := s.settled().Generation
-	st := state{ID: s.id, Settled: [2]Position{s.ledgers[0].settled, s.ledgers[1].settled}, Horizon: s.nextHorizon()}
-	for _, g := range s.gens {
-		if g.N < low {
-			g.Done = true
-		}
-		st.Generations = append(st.Generations, *g)
-	}
-	st.Gone = s.finished && !s.flying()
-	if !s.begun {
-		st.Settled = s.resume
-	}
-	return st
-}
-
-// horizonAhead is how far beyond the read position may be sent before the
-// checkpoint has to be written again.
-const horizonAhead = 64 << 20
-
-func (s *source) nextHorizon() Position {
-	if s.gen == nil {
-		return s.horizon
-	}
-	p, ahead := Position{Generation: s.gen.N, Offset: s.off}, int64(horizonAhead)
-	for i := slices.Index(s.gens, s.gen); i+1 < len(s.gens); i++ {
-		rest := max(0, s.gens[i].size-p.Offset)
-		if rest >= ahead {
-			break
-		}
-		ahead -= rest
-		p = Position{Generation: s.gens[i+1].N, Offset: s.gens[i+1].From}
-	}
-	p.Offset += ahead
-	return p
-}
-
-// land enters in the ledger that the sink has settled fl. wake says whether the
-// source waited for that.
-func (s *source) land(fl *flight) (wake bool) {
+// land enters in the ledger what became of fl. wake says whether the source
+// waited for that.
+func (s *source) land(fl *flight, settled bool) (wake bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ledgers[fl.stream].land(fl.slot)
+	switch {
+	case fl.epoch != s.epoch:
+		// It was given up, and its lines are sent again.
+		return false
+	case !settled:
+		s.returned, s.blocked = true, fl.Stream.Index
+		return true
+	}
+	fl.slot.odd = fl.oddities()
+	s.enterBooks(fl.stream, s.ledgers[fl.stream].land(fl.slot))
 	s.dirty = true
-	return s.parked
+	return s.parked || s.owing || s.muted[fl.stream]
 }
 
 var errLost = errors.New("the file is gone and was not held")

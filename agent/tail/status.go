@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,9 @@ type Source struct {
 	Unproven   bool  // lines may be missing from when no agent ran
 	Watched    bool  // changes are noticed at once, not only by looking
 	Problem    string
+	// Blocked says what has been waiting for its answer for long, "" if nothing
+	// has.
+	Blocked string
 }
 
 // Sources lists all sources, ordered by id.
@@ -53,7 +57,7 @@ func (s *source) status() Source {
 	defer s.mu.Unlock()
 	r := Source{
 		ID: s.id, Path: s.target.Path, State: StateFollowing, Offset: s.off, Garbage: s.garbage, Gaps: s.gaps,
-		Unproven: s.unproven, Watched: s.watched.Load(), Problem: s.problem,
+		Unproven: s.unproven != "", Watched: s.watched.Load(), Problem: s.problem,
 	}
 	low := s.settled()
 	for _, g := range s.gens {
@@ -66,7 +70,7 @@ func (s *source) status() Source {
 		}
 	}
 	if s.gen != nil {
-		r.Size, r.Lines = s.gen.size, s.lines
+		r.Size, r.Lines = s.gen.size, [2]int64{s.counts[0].lines, s.counts[1].lines}
 		for k, l := range s.ledgers {
 			if l.settled.Generation == s.gen.N {
 				r.Settled[k] = l.settled.Offset
@@ -76,6 +80,7 @@ func (s *source) status() Source {
 	if r.LagBytes > 0 {
 		r.LagSeconds = time.Since(s.caughtUp).Seconds()
 	}
+	r.Blocked = s.blockedBy(time.Now())
 	switch {
 	case s.target.Gone:
 		r.State = StateGone
@@ -83,4 +88,37 @@ func (s *source) status() Source {
 		r.State = StateFailing
 	}
 	return r
+}
+
+// longUnder is how long a batch may be under way before status names it.
+const longUnder = 30 * time.Second
+
+// blockedBy names the lines that have been under way for longest.
+func (s *source) blockedBy(now time.Time) string {
+	if s.blocked != "" {
+		return s.blocked + " takes nothing at present"
+	}
+	text, longest := "", longUnder
+	for k := range s.ledgers {
+		l := &s.ledgers[k]
+		if len(l.flights) == 0 {
+			continue
+		}
+		if d := now.Sub(l.flights[0].since); d >= longest {
+			longest = d
+			text = fmt.Sprintf("%s: lines from offset %d on (generation %s) have had no final answer for %s",
+				streamName(k), l.settled.Offset, s.nameOf(l.settled.Generation), d.Round(time.Second))
+			if s.muted[k] {
+				text += "; this stream waits for them"
+			}
+		}
+	}
+	return text
+}
+
+func (s *source) nameOf(n int64) string {
+	if g := s.find(func(g *generation) bool { return g.N == n }); g != nil {
+		return g.name()
+	}
+	return "?"
 }

@@ -24,11 +24,15 @@ func (f *Follower) sweepAll(ctx context.Context) {
 		if all {
 			last = time.Now()
 		}
-		blind, dangling := f.watch.blind.Swap(false), f.dangling.Swap(false)
-		if !all && !blind && !dangling {
+		blind, waiting := f.watch.blind.Swap(false), f.dangling.Swap(false)
+		waiting = f.blocked.Swap(false) || waiting
+		if !all && !blind && !waiting {
 			continue // thousands of silent sources cost nothing
 		}
 		f.mu.Lock()
+		if all {
+			f.forgive()
+		}
 		for _, s := range f.sources {
 			unwatched := !s.watched.Load()
 			if unwatched && f.watch.add(s.folder(), s) {
@@ -37,6 +41,9 @@ func (f *Follower) sweepAll(ctx context.Context) {
 				f.wake(s, true)
 			} else if s.waits() {
 				f.wake(s, false)
+			}
+			if all {
+				f.askReceipts(s)
 			}
 		}
 		f.mu.Unlock()
@@ -83,5 +90,68 @@ func (s *source) linkGone(holdDir string) bool {
 func (s *source) waits() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.dangling
+	return s.dangling || s.blocked != "" || s.noteWait != ""
+}
+
+// Receipts that nobody takes (the credentials may not write them, say) must not
+// pile up for ever: so many containers that have gone are remembered for theirs,
+// and so many files of one that goes on.
+const (
+	mostOwing      = 1000
+	mostOwingFiles = 100
+)
+
+// forgive gives up the receipts that are too many. f.mu is held.
+func (f *Follower) forgive() {
+	gone := 0
+	for _, s := range f.sources {
+		s.mu.Lock()
+		if s.noteWait != "" {
+			if s.finished && s.owes() {
+				gone++
+			}
+			n := s.forgive(gone > mostOwing)
+			f.metrics.receiptsDropped.Add(float64(n))
+			if n > 0 {
+				f.log.Warn("receipts are given up, because nobody takes them", "container", s.id, "destination", s.noteWait, "receipts", n)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// forgive gives up the oldest receipts, or all, and counts them.
+func (s *source) forgive(all bool) (n int) {
+	var owing []*generation
+	for _, g := range s.gens {
+		if g.owes(s) && g != s.gen || all {
+			owing = append(owing, g)
+		}
+	}
+	if !all {
+		owing = owing[:max(0, len(owing)-mostOwingFiles)]
+	}
+	for _, g := range owing {
+		for k := range g.Final {
+			if !g.Final[k] && !g.silent(k) {
+				g.Final[k] = true
+				n++
+			}
+		}
+		for i := range g.Gaps {
+			g.Gaps[i].Noted = true // the metric and the log have said it
+		}
+	}
+	s.dirty = s.dirty || n > 0
+	return n
+}
+
+// askReceipts asks for an open receipt of s when the last one is old enough.
+func (f *Follower) askReceipts(s *source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun && !s.finished && time.Since(s.openAt) >= openEvery {
+		s.openAt = time.Now()
+		s.askNotes(true)
+	}
 }

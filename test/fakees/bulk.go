@@ -40,6 +40,13 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request, index string) {
 		return
 	}
 	n := int(s.bulks.Add(1))
+	task := s.begin(r.Header.Get("X-Opaque-Id"))
+	late := false
+	defer func() {
+		if !late {
+			s.end(task)
+		}
+	}()
 	var f Fault
 	if s.OnBulk != nil {
 		f = s.OnBulk(&Bulk{Index: index, OpaqueID: r.Header.Get("X-Opaque-Id"), Body: body, N: n, Header: r.Header, Query: r.URL.Query()})
@@ -53,6 +60,11 @@ func (s *Server) bulk(w http.ResponseWriter, r *http.Request, index string) {
 	if len(body) == 0 || body[len(body)-1] != '\n' {
 		writeError(w, http.StatusBadRequest, "illegal_argument_exception", "The bulk request must be terminated by a newline [\\n]")
 		return
+	}
+	if f.Late > 0 || f.Until != nil {
+		late = true
+		go s.applyLate(f, task, index, bytes.Clone(body), r.URL.Query().Get("require_data_stream") == "true")
+		f.Apply, f.Cut = false, !f.Hang
 	}
 	works := f.Status == 0 && f.Body == "" && !f.Cut && !f.Hang || f.Apply
 	if works {
@@ -113,6 +125,19 @@ func (b *buffers) read(r *http.Request) error {
 	}
 	_, err := b.in.ReadFrom(b.gz)
 	return err
+}
+
+// applyLate does a bulk's work when nobody waits for the answer any more.
+func (s *Server) applyLate(f Fault, task int, index string, body []byte, requireStream bool) {
+	if f.Late > 0 {
+		time.Sleep(f.Late)
+	}
+	if f.Until != nil {
+		<-f.Until
+	}
+	var nobody bytes.Buffer
+	_ = s.apply(&nobody, index, body, requireStream) // its answer has no reader
+	s.end(task)
 }
 
 type requestError struct{ typ, reason string }
@@ -210,6 +235,10 @@ func (s *Server) store(out *bytes.Buffer, index, id string, doc []byte, requireS
 	}
 	switch {
 	case f.Noop:
+		if s.dropped == nil {
+			s.dropped = map[string][]string{}
+		}
+		s.dropped[index] = append(s.dropped[index], id)
 		item(out, "", id, 200, `"result":"noop"`)
 		return false
 	case f.Status != 0:
@@ -235,9 +264,13 @@ func (s *Server) store(out *bytes.Buffer, index, id string, doc []byte, requireS
 	if f.OtherID != "" {
 		id = f.OtherID
 	}
+	if id == "" {
+		id = "auto-" + strconv.Itoa(s.arrival)
+	}
 	st := s.streamOf(index)
 	b := st.backing[len(st.backing)-1]
 	if f.FailureStore {
+		s.failed = append(s.failed, Doc{ID: id, Index: ".fs-" + index + "-2026.11.23-000002", Source: bytes.Clone(doc), Arrival: s.arrival})
 		item(out, ".fs-"+index+"-2026.11.23-000002", "fs"+strconv.Itoa(s.arrival), 201, `"result":"created","failure_store":"used"`)
 		s.arrival++
 		return false

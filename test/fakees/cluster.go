@@ -41,8 +41,6 @@ func (s *Server) serveCluster(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.dataStream(w, r, rest)
-	case "_resolve":
-		s.resolve(w, path.Base(rest))
 	default:
 		noHandler(w, r)
 	}
@@ -171,20 +169,6 @@ func (s *Server) dataStream(w http.ResponseWriter, r *http.Request, rest string)
 		}
 	}
 	writeJSON(w, 200, map[string]any{"data_streams": list})
-}
-
-func (s *Server) resolve(w http.ResponseWriter, pattern string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := []any{}
-	for n := range s.streams {
-		for _, p := range strings.Split(pattern, ",") {
-			if ok, _ := path.Match(p, n); ok {
-				list = append(list, map[string]any{"name": n})
-			}
-		}
-	}
-	writeJSON(w, 200, map[string]any{"indices": []any{}, "aliases": []any{}, "data_streams": list})
 }
 
 // hasTemplate says whether an index template with a data stream matches. s.mu

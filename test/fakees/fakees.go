@@ -1,16 +1,22 @@
 // Package fakees is an Elasticsearch in memory for tests, benchmarks and the
 // fault harness: _bulk with create as the real server answers it, data streams
 // whose ids are unique within one backing index only, rollover, templates as
-// far as setup needs them, and faults on demand.
+// far as setup needs them, what a sink asks before it sends again (lookup.go:
+// _tasks, _resolve/index, _mget, DELETE of a document), and faults on demand.
 //
-// The way of the data: HTTP request (or Transport, without a network) -> faults
-// asked for by the hooks -> bulk.go stores -> the test reads Docs.
+// The way of the data: HTTP request (a Server is an http.Handler; or Transport,
+// without a network) -> faults asked for by the hooks -> bulk.go stores -> the
+// test reads Docs, FailureStore and Dropped.
+//
+// A bulk that a real server applies after its client has gone is a Fault with
+// Cut or Hang and Late: until then _tasks lists it under its X-Opaque-Id.
 package fakees
 
 import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +53,12 @@ type Fault struct {
 	Truncate   int           // sends only so many bytes of the answer, then closes the connection
 	Hang       bool          // never answers; ends when the client gives up
 	Delay      time.Duration // waits first
+	// Late applies the documents of a bulk so much later, on its own: the client
+	// gets what the other members say (Cut or Hang, or it is as if Cut were set).
+	// Until then _tasks lists the bulk.
+	Late time.Duration
+	// Until does the same when the channel is closed.
+	Until <-chan struct{}
 }
 
 // An ItemFault is what becomes of one document. The zero ItemFault is none.
@@ -65,6 +77,9 @@ type Server struct {
 	// lock, OnItem once for each document in order.
 	OnBulk func(*Bulk) Fault
 	OnItem func(index, id string, doc []byte) ItemFault
+	// OnCall asks for faults of the calls of lookup.go; of a Fault it knows
+	// Status, Type, Reason, Cut, Hang and Delay.
+	OnCall func(*Call) Fault
 	// Discard only counts lines and answers that each was created.
 	Discard bool
 	// MaxContentLength refuses larger bodies (inflated) with 413; 0 = none.
@@ -87,6 +102,13 @@ type Server struct {
 	cluster map[string]json.RawMessage // templates and policies by path
 	writes  int                        // PUTs of these
 	blocked ItemFault
+	failed  []Doc               // in failure stores
+	dropped map[string][]string // by data stream: ids that a pipeline dropped
+	denied  map[string]bool     // calls
+	away    map[string]bool     // backing indices without a shard
+	tasks   map[int]string      // X-Opaque-Id of the bulks that are alive
+	taskIDs int
+	shown   int // arrivals below can be found by _search
 }
 
 // stream is a data stream: its backing indices, the last one is written to.
@@ -128,6 +150,26 @@ func (s *Server) Docs(index string) []Doc {
 		out = append(out, b.docs...)
 	}
 	return out
+}
+
+// FailureStore are the documents that went into the failure store of a data
+// stream, with the _id that the client gave.
+func (s *Server) FailureStore(index string) (out []Doc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.failed {
+		if d.Index == ".fs-"+index+"-2026.11.23-000002" {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Dropped are the ids of documents that a pipeline dropped (ItemFault.Noop).
+func (s *Server) Dropped(index string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.dropped[index])
 }
 
 // Rollover begins a new backing index.
@@ -181,6 +223,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if index, ok := strings.CutSuffix(r.URL.Path, "/_bulk"); ok && r.Method == http.MethodPost {
 		s.bulk(w, r, strings.TrimPrefix(index, "/"))
+		return
+	}
+	if s.serveLookup(w, r) {
 		return
 	}
 	s.serveCluster(w, r)

@@ -25,9 +25,10 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
+	slow  *http.Client // waits for as long as the answer takes
 }
 
-var _ search.Store = (*Client)(nil)
+var _ search.AuditStore = (*Client)(nil)
 
 // NewClient asks at base, e.g. "http://127.0.0.1:9912". Name and password in
 // base are sent as basic auth; token, unless empty, as bearer token.
@@ -40,9 +41,10 @@ func NewClient(base, token string) (*Client, error) {
 		return nil, fmt.Errorf("store address %q: want http://host:port or https://host:port", u.Redacted())
 	}
 	u.RawQuery, u.Fragment = "", ""
-	t := http.DefaultTransport.(*http.Transport).Clone()
+	slow := http.DefaultTransport.(*http.Transport).Clone()
+	t := slow.Clone()
 	t.ResponseHeaderTimeout = time.Minute
-	return &Client{base: strings.TrimSuffix(u.String(), "/"), token: token, http: &http.Client{Transport: t}}, nil
+	return &Client{base: strings.TrimSuffix(u.String(), "/"), token: token, http: &http.Client{Transport: t}, slow: &http.Client{Transport: slow}}, nil
 }
 
 // Probe says whether a Mesoscope answers at the client's address; an error
@@ -91,6 +93,7 @@ func (c *Client) Values(ctx context.Context, r search.Request, field string, n i
 // Close is search.Store's.
 func (c *Client) Close() error {
 	c.http.CloseIdleConnections()
+	c.slow.CloseIdleConnections()
 	return nil
 }
 
@@ -105,13 +108,18 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, v any) 
 	if err != nil {
 		return fmt.Errorf("store address: %w", err)
 	}
+	return c.do(c.http, req, v)
+}
+
+// do sends one request and reads the JSON of the answer into v.
+func (c *Client) do(with *http.Client, req *http.Request, v any) error {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := with.Do(req)
 	if err != nil {
 		var ue *url.Error // repeats the whole URL, which helps nobody
-		if errors.As(err, &ue) && ctx.Err() == nil {
+		if errors.As(err, &ue) && req.Context().Err() == nil {
 			err = ue.Err
 		}
 		return err

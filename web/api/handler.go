@@ -58,27 +58,29 @@ func Handler(store search.Store, o Options) http.Handler {
 	}
 	h := &handler{store: store, Options: o, tails: make(chan struct{}, o.MaxTails)}
 	mux := http.NewServeMux()
-	mux.Handle("GET /api/v1/{$}", h.answer(func(context.Context, *http.Request) (any, error) {
+	mux.Handle("GET /api/v1/{$}", h.answer(h.Timeout, func(context.Context, *http.Request) (any, error) {
 		return info{Product: Product}, nil
 	}))
-	mux.Handle("GET /api/v1/search", h.answer(h.search))
-	mux.Handle("GET /api/v1/histogram", h.answer(h.histogram))
-	mux.Handle("GET /api/v1/values", h.answer(h.values))
+	mux.Handle("GET /api/v1/search", h.answer(h.Timeout, h.search))
+	mux.Handle("GET /api/v1/histogram", h.answer(h.Timeout, h.histogram))
+	mux.Handle("GET /api/v1/values", h.answer(h.Timeout, h.values))
+	mux.Handle("GET /api/v1/generations", h.answer(auditTimeout, h.generations))
+	mux.Handle("POST /api/v1/tally", h.answer(auditTimeout, h.tally))
 	mux.HandleFunc("GET /api/v1/tail", h.tail)
-	mux.Handle("/api/v1/", h.answer(func(_ context.Context, r *http.Request) (any, error) {
+	mux.Handle("/api/v1/", h.answer(h.Timeout, func(_ context.Context, r *http.Request) (any, error) {
 		return nil, &Error{Status: http.StatusNotFound, Message: r.Method + " " + r.URL.Path + ": there is no such path; see GET /api/v1/search, histogram, values, tail"}
 	}))
 	return mux
 }
 
-// answer makes a JSON answer of what f returns.
-func (h *handler) answer(f func(context.Context, *http.Request) (any, error)) http.Handler {
+// answer makes a JSON answer of what f returns within timeout.
+func (h *handler) answer(timeout time.Duration, f func(context.Context, *http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.URL.RawQuery) > maxQuery {
 			h.fail(w, r, &Error{Status: http.StatusRequestURITooLong, Message: fmt.Sprintf("the query of the URL is %d bytes long, more than %d", len(r.URL.RawQuery), maxQuery)})
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), h.Timeout)
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
 		v, err := f(ctx, r)
 		if err != nil {

@@ -162,13 +162,15 @@ export class List {
   }
 
   #build({ time, doc }) {
-    const level = get(doc, 'log.level') || '';
+    // A document that stands in the place of lost lines has no stream and no level.
+    const gap = get(doc, 'event.kind') === 'pipeline_error';
+    const level = gap ? 'fatal' : get(doc, 'log.level') || '';
     const stream = get(doc, 'stream');
     const row = el('div', { class: `row level-${Object.hasOwn(LEVELS, level) ? level : 'none'}`, role: 'option' });
     const when = el('time', { datetime: time, title: `${utc(time)}\n${local(time)}` });
     if (this.#days) when.append(`${day(time).slice(5)} `);
     when.append(clock(time));
-    row.append(when, el('span', { class: 'level' }, LEVELS[level] || ''));
+    row.append(when, el('span', { class: 'level' }, gap ? 'GAP' : LEVELS[level] || ''));
     const container = text(get(doc, 'container.name')), service = text(get(doc, 'service.name'));
     row.append(el('span', { class: 'service', title: `${container} on ${text(get(doc, 'host.name'))}` }, visible(service || container)));
     row.append(el('span', { class: 'stream', title: stream === 'stderr' ? 'stderr' : '' }, stream === 'stderr' ? 'err' : ''));

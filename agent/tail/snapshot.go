@@ -1,0 +1,57 @@
+package tail
+
+import "slices"
+
+// snapshot is what the checkpoint is to know, and what it then allows.
+func (s *source) snapshot() state {
+	low := s.settled().Generation
+	st := state{ID: s.id, Settled: [2]Position{s.ledgers[0].settled, s.ledgers[1].settled}, Horizon: s.nextHorizon()}
+	for _, g := range s.gens {
+		if g.N < low {
+			g.Done = true
+		}
+		st.Generations = append(st.Generations, g.clone())
+	}
+	for k := range s.flushed {
+		if b := &s.flushed[k]; b.set() && !st.Settled[k].before(b.End) {
+			*b = boundary{} // nobody reads it again
+		}
+	}
+	st.Trails, st.Flushed, st.Mark = s.trails, s.flushed, s.mark()
+	st.Gone = s.finished && !s.flying() && !s.owes()
+	if !s.begun {
+		st.Settled, st.Mark = s.resume, s.marked
+	}
+	return st
+}
+
+// clone is what the checkpoint writes down while g goes on.
+func (g *generation) clone() generation {
+	c := *g
+	for k := range c.Books {
+		c.Books[k] = g.Books[k].clone()
+	}
+	c.Gaps = slices.Clone(g.Gaps)
+	return c
+}
+
+// horizonAhead is how far beyond the read position may be sent before the
+// checkpoint has to be written again.
+const horizonAhead = 64 << 20
+
+func (s *source) nextHorizon() Position {
+	if s.gen == nil {
+		return s.horizon
+	}
+	p, ahead := Position{Generation: s.gen.N, Offset: s.off}, int64(horizonAhead)
+	for i := slices.Index(s.gens, s.gen); i+1 < len(s.gens); i++ {
+		rest := max(0, s.gens[i].size-p.Offset)
+		if rest >= ahead {
+			break
+		}
+		ahead -= rest
+		p = Position{Generation: s.gens[i+1].N, Offset: s.gens[i+1].From}
+	}
+	p.Offset += ahead
+	return p
+}

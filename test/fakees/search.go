@@ -1,0 +1,69 @@
+package fakees
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+func (s *Server) refresh(w http.ResponseWriter, index string) {
+	s.mu.Lock()
+	s.shown = s.arrival
+	_, ok := s.streams[index]
+	s.mu.Unlock()
+	if !ok {
+		writeError(w, 404, "index_not_found_exception", "no such index ["+index+"]")
+		return
+	}
+	writeJSON(w, 200, map[string]any{"_shards": map[string]any{"total": 1, "failed": 0}})
+}
+
+// search answers a bool query with filters of term and range. As in a real
+// server, what came after the last refresh is not found.
+func (s *Server) search(w http.ResponseWriter, index string, body []byte) {
+	var q struct {
+		Size  int
+		Query struct {
+			Bool struct {
+				Filter []struct {
+					Term  map[string]any
+					Range map[string]struct{ Gte, Lte float64 }
+				}
+			}
+		}
+	}
+	if json.Unmarshal(body, &q) != nil {
+		writeError(w, 400, "parsing_exception", "not a search")
+		return
+	}
+	hits := []any{}
+	s.mu.Lock()
+	shown := s.shown
+	s.mu.Unlock()
+	for _, d := range s.Docs(index) {
+		var doc map[string]any
+		ok := d.Arrival < shown && json.Unmarshal(d.Source, &doc) == nil
+		for _, f := range q.Query.Bool.Filter {
+			for name, want := range f.Term {
+				ok = ok && valueAt(doc, name) == want
+			}
+			for name, r := range f.Range {
+				v, number := valueAt(doc, name).(float64)
+				ok = ok && number && v >= r.Gte && v <= r.Lte
+			}
+		}
+		if ok && len(hits) < q.Size {
+			hits = append(hits, map[string]any{"_index": d.Index, "_id": d.ID, "_source": d.Source})
+		}
+	}
+	writeJSON(w, 200, map[string]any{"timed_out": false, "_shards": map[string]any{"total": 1, "failed": 0}, "hits": map[string]any{"hits": hits}})
+}
+
+func valueAt(doc map[string]any, name string) any {
+	var v any = doc
+	for part := range strings.SplitSeq(name, ".") {
+		m, _ := v.(map[string]any)
+		v = m[part]
+	}
+	return v
+}
