@@ -31,7 +31,7 @@ import (
 // sample is one run of a variant.
 type sample struct {
 	cpu    float64 // µs of the server for a document, merges included
-	merge  float64 // the same for the merge to one segment
+	merge  float64 // the same for the merge to one segment; in the last round only
 	before int64   // bytes of the store, as it settled
 	after  int64   // and merged to one segment
 }
@@ -69,13 +69,13 @@ func (b *bench) run(rounds int, only string) error {
 	if len(list) == 0 {
 		return fmt.Errorf("no variant is called %s", only)
 	}
-	if _, err := b.once(list[0], "warm"); err != nil { // the JIT compiler
+	if _, err := b.once(list[0], "warm", false); err != nil { // the JIT compiler
 		return err
 	}
 	all := make(map[string][]sample)
 	for round := range rounds {
 		for _, v := range list {
-			s, err := b.once(v, fmt.Sprint(round))
+			s, err := b.once(v, fmt.Sprint(round), round == rounds-1)
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "%s: %v\n", v.name, err)
 				continue
@@ -87,8 +87,9 @@ func (b *bench) run(rounds int, only string) error {
 	fmt.Printf("| variant | server CPU, µs/doc (all runs) | merge to one segment, µs/doc | store, MB | merged, MB |\n|---|---|---|---|---|\n")
 	for _, v := range list {
 		if runs := all[v.name]; len(runs) > 0 {
+			last := runs[len(runs)-1]
 			fmt.Printf("| %s | **%.1f** (%s) | %.1f | %.0f | %.0f |\n", v.name, median(runs, func(s sample) float64 { return s.cpu }), each(runs),
-				median(runs, func(s sample) float64 { return s.merge }), median(runs, func(s sample) float64 { return mb(s.before) }), median(runs, func(s sample) float64 { return mb(s.after) }))
+				last.merge, median(runs, func(s sample) float64 { return mb(s.before) }), mb(last.after))
 		}
 	}
 	return nil
@@ -114,7 +115,7 @@ func each(runs []sample) string {
 }
 
 // once loads one fresh index, measures and deletes it.
-func (b *bench) once(v variant, round string) (s sample, err error) {
+func (b *bench) once(v variant, round string, merge bool) (s sample, err error) {
 	index := "ids-" + regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(v.name), "-") + "-" + round
 	set := maps.Clone(b.base)
 	maps.Copy(set, v.settings)
@@ -144,6 +145,10 @@ func (b *bench) once(v variant, round string) (s sample, err error) {
 	loaded, err := b.cpu()
 	if err != nil {
 		return s, err
+	}
+	if !merge {
+		s.cpu = (loaded - began) / float64(b.docs) * 1e6
+		return s, nil
 	}
 	if err := b.ask("POST", "/"+index+"/_forcemerge?max_num_segments=1&flush=true", nil, nil); err != nil {
 		return s, err
