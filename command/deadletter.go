@@ -162,8 +162,9 @@ func printLetters(out io.Writer, letters []shipper.DeadLetter) error {
 }
 
 const (
-	reasonWidth  = 60
+	reasonWidth  = 80
 	messageWidth = 60
+	classWidth   = 160
 )
 
 func (c *DeadLetterList) text(out io.Writer, letters []shipper.DeadLetter, total int, reasons map[string]int) error {
@@ -174,7 +175,7 @@ func (c *DeadLetterList) text(out io.Writer, letters []shipper.DeadLetter, total
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TIME\tINDEX\tTYPE\tREASON\tMESSAGE")
 	for _, l := range letters {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", letterTime(l.Time, c.UTC), clean(l.Index), clean(l.Type), shorten(l.Reason, reasonWidth), shorten(letterMessage(l), messageWidth))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", letterTime(l.Time, c.UTC), clean(l.Index), clean(l.Type), shorten(reasonPlace.ReplaceAllString(l.Reason, ""), reasonWidth), shorten(letterMessage(l), messageWidth))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -248,7 +249,7 @@ func reasonClass(typ, reason string) string {
 	reason = reasonPlace.ReplaceAllString(strings.Join(strings.Fields(reason), " "), "")
 	reason = reasonDocument.ReplaceAllString(reason, "")
 	if typ == "" {
-		return shorten(reason, 100)
+		return shorten(reason, classWidth)
 	}
-	return shorten(typ+": "+reason, 100)
+	return shorten(typ+": "+reason, classWidth)
 }

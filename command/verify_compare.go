@@ -302,11 +302,11 @@ func unreceipted(f finding, t search.Tally) finding {
 			f.Doubled.add(p.First, p.Last)
 		}
 	}
-	f.Reason = "the agent has not written one yet; "
+	f.Reason = "not booked yet; "
 	if faults := f.faults(); faults != "" {
 		f.Reason += faults
 	} else {
-		f.Reason += fmt.Sprintf("lines %d to %d are there without a break", first, last)
+		f.Reason += fmt.Sprintf("lines %d-%d without a break", first, last)
 	}
 	if len(f.Expired) > 0 {
 		f.Reason += fmt.Sprintf("; the store's retention may have deleted %s", f.Expired)

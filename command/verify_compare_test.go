@@ -126,12 +126,12 @@ func TestUnreceipted(t *testing.T) {
 		tally  search.Tally
 		reason string
 	}{
-		{tallied(1, 10, 1), "lines 1 to 10 are there without a break"},
+		{tallied(1, 10, 1), "lines 1-10 without a break"},
 		{tallied(1, 4, 1, 6, 10, 1), "missing 5"},
 		{tallied(3, 10, 1), "missing 1-2"},
 		{tallied(1, 4, 1, 5, 5, 2), "doubled 5"},
 		{tallied(), "have gone since"},
-		{func() search.Tally { t := tallied(3, 10, 1); t.Expired = verifyEnd; return t }(), "lines 3 to 10 are there without a break; the store's retention may have deleted 1-2"},
+		{func() search.Tally { t := tallied(3, 10, 1); t.Expired = verifyEnd; return t }(), "lines 3-10 without a break; the store's retention may have deleted 1-2"},
 	} {
 		if f := unreceipted(finding{}, c.tally); f.Verdict != verdictNoReceipt || !strings.Contains(f.Reason, c.reason) {
 			t.Errorf("%s: %q, want %q", f.Verdict, f.Reason, c.reason)

@@ -182,7 +182,7 @@ func checkLedger(t *testing.T, l *ledger, store string) {
 		// Booked only up to a time before the one asked for.
 		{"--container open --since " + l.at(1, 22).Format(time.RFC3339Nano), Bad, []string{"OPEN: complete up to line 20"}, "OPEN: "},
 		{"--container dead", Bad, []string{"UNPROVEN: no agent ran from 09:00 to 09:30; 2 dead lettered"}, "UNPROVEN: "},
-		{"--container none", Bad, []string{"NO RECEIPT: the agent has not written one yet; missing 5"}, "NO RECEIPT: "},
+		{"--container none", Bad, []string{"NO RECEIPT: not booked yet; missing 5"}, "NO RECEIPT: "},
 		{"--container gaps", Bad, []string{"GAP: an unknown number of bytes lost from offset 900", "COMPLETE", "GAP: at least 77 bytes lost from offset 500: truncated in place"}, "GAP: "},
 		{"--host node-1", Bad, nil, "INCOMPLETE: "},
 		{"--task nothing", Bad, nil, "UNPROVEN: no lines and no receipts"},

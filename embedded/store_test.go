@@ -432,3 +432,33 @@ func TestAppendAgain(t *testing.T) {
 		t.Errorf("marks are %v, want the first five as duplicates", marks)
 	}
 }
+
+// A store of each older schema is brought to the newest one with its lines.
+func TestOldSchemasAreMigrated(t *testing.T) {
+	for version := 1; version < len(migrations); version++ {
+		path := filepath.Join(t.TempDir(), "store.db")
+		db, err := openDB(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(migrations[:version], ";") + fmt.Sprintf(`; PRAGMA application_id=%d; PRAGMA user_version=%d;
+			INSERT INTO origin VALUES (1, 's', 'd', '"stream":"stdout"', 7);
+			INSERT INTO line (seq, ts, origin, id, own) VALUES (7, 1, 1, 'x', '"@timestamp":"1970-01-01T00:00:00.000000001Z"'); UPDATE state SET next = 8`, applicationID, version)
+		if _, err := db.Exec(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenReader(path); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("it has schema %d", version)) {
+			t.Errorf("schema %d: a reader that cannot migrate says %v", version, err)
+		}
+		s := open(t, path, Options{})
+		if err := s.Append(t.Context(), []*record.Batch{batchOf(benchStream(1), 0, 3)}); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(t, s, "SELECT count(*) + (SELECT expired FROM state) FROM line WHERE seq >= 7"); n != 4 {
+			t.Errorf("schema %d: %d lines", version, n)
+		}
+	}
+}

@@ -52,9 +52,7 @@ func (c *cluster) write(batches ...*record.Batch) {
 // indices are the backing indices of a data stream, oldest first.
 func (c *cluster) indices(dataStream string) (names []string) {
 	c.t.Helper()
-	for _, line := range strings.Fields(c.do("GET", "/_cat/indices/"+dataStream+"?h=index", "")) {
-		names = append(names, line)
-	}
+	names = strings.Fields(c.do("GET", "/_cat/indices/"+dataStream+"?h=index", ""))
 	slices.Sort(names)
 	return names
 }

@@ -66,19 +66,19 @@ func (s *elasticsearchStore) tallyAll(ctx context.Context, keys []Key) ([]Tally,
 	if err != nil {
 		return nil, err
 	}
+	tallies, indices := make([]Tally, len(keys)), make([][]string, len(keys))
+	for i, k := range keys {
+		if tallies[i], indices[i], err = s.tally(ctx, k); err != nil {
+			return nil, err
+		}
+	}
+	// Afterwards: what retention deleted before the lines were counted is in it.
 	expiry, err := s.expiry(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tallies := make([]Tally, len(keys))
-	for i, k := range keys {
-		t, indices, err := s.tally(ctx, k)
-		if err != nil {
-			return nil, err
-		}
-		t.Stale = stale
-		t.Expired = expiry.of(indices)
-		tallies[i] = t
+	for i := range tallies {
+		tallies[i].Stale, tallies[i].Expired = stale, expiry.of(indices[i])
 	}
 	return tallies, nil
 }

@@ -116,10 +116,6 @@ func (s *embeddedStore) Tally(ctx context.Context, keys []Key) ([]Tally, error) 
 }
 
 func (s *embeddedStore) tally(ctx context.Context, keys []Key) ([]Tally, error) {
-	var expired int64
-	if err := s.store.DB().QueryRowContext(ctx, "SELECT expired FROM state").Scan(&expired); err != nil {
-		return nil, err
-	}
 	origins, err := s.origins(ctx)
 	if err != nil {
 		return nil, err
@@ -154,6 +150,11 @@ func (s *embeddedStore) tally(ctx context.Context, keys []Key) ([]Tally, error) 
 		return nil
 	}, "SELECT origin, sequence, own FROM line WHERE sequence IS NOT NULL AND origin IN (SELECT value FROM json_each(?)) ORDER BY seq", string(list))
 	if err != nil {
+		return nil, err
+	}
+	// Afterwards: what retention deleted before the lines were read is in it.
+	var expired int64
+	if err := s.store.DB().QueryRowContext(ctx, "SELECT expired FROM state").Scan(&expired); err != nil {
 		return nil, err
 	}
 	tallies := make([]Tally, len(keys))

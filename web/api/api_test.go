@@ -177,6 +177,40 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// Not every store can be audited, and not every body is a question.
+func TestAuditErrors(t *testing.T) {
+	server := serve(t, store(1), Options{})
+	for _, c := range []struct {
+		path, body string
+		status     int
+		message    string
+	}{
+		{"generations", "", 501, "this store cannot say which lines it holds"},
+		{"generations?since=x", "", 400, `since="x"`},
+		{"tally", `{"keys":[]}`, 501, "this store cannot say which lines it holds"},
+		{"tally", `nonsense`, 400, `the body is not {"keys":`},
+		{"tally", `{"keys":["` + strings.Repeat("x", maxKeys) + `"]}`, 400, "too large"},
+	} {
+		method := http.MethodPost
+		if c.body == "" {
+			method = http.MethodGet
+		}
+		req, err := http.NewRequest(method, server.URL+"/api/v1/"+c.path, strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e Error
+		if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != c.status || !strings.Contains(e.Message, c.message) {
+			t.Errorf("%s: %d %q (%v), want %d %q", c.path, resp.StatusCode, e.Message, err, c.status, c.message)
+		}
+		resp.Body.Close()
+	}
+}
+
 func TestErrorInTheQueryNamesItsPlace(t *testing.T) {
 	server := serve(t, store(1), Options{})
 	// The filter beside it must not move the place.

@@ -7,12 +7,15 @@
 // search.Store -> JSON (handler.go, tail.go) -> Client (client.go) -> the same
 // values again.
 //
-// All paths are GET and lie below /api/v1/:
+// All paths are GET but one, and lie below /api/v1/:
 //
-//	search     lines                 q is not since until limit newest after arrival
-//	histogram  counts over time      q is not since until step
-//	values     frequent values       q is not since until field n
-//	tail       new lines as SSE      q is not after
+//	search       lines                        q is not since until limit newest after arrival
+//	histogram    counts over time             q is not since until step
+//	values       frequent values              q is not since until field n
+//	tail         new lines as SSE             q is not after
+//	generations  log files that have lines    q is not since until
+//	tally        which lines of log files are stored, for `mesoscope verify`:
+//	             POST {"keys": [{"container", "generation", "stream"}]}
 //
 // q is KQL; is and not ("field:value", repeatable) are filters beside it: the
 // values of one field are alternatives, the fields must all match. Times are
