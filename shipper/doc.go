@@ -13,8 +13,16 @@
 // (body.go) and reads the answer item by item (answer.go). Back in the assembler each item gets its
 // verdict (verdict.go): stored, known already, again, again in a reduced form
 // (reduce.go), or into the dead-letter file (deadletter.go). A batch is settled
-// when its last item has a final answer. All state belongs to the assembler, so
-// there are no locks on the way.
+// when its last item has a final answer; each item that did not simply end as
+// stored is marked on it first. All state belongs to the assembler, so there are
+// no locks on the way.
+//
+// What may be stored already (a request without an answer, a batch with Since)
+// is asked about before it goes again (resend.go): an asker (lookup.go, bare.go)
+// finds out which earlier requests are dead, which backing indices there are
+// (backing.go), and what they hold. An id that is there although it was never
+// sent is compared (collide.go). A destination that takes nothing is paused
+// (pause.go), and its batches go back to the reader (giveback.go).
 //
 // Setup (setup.go, template.go) puts templates and lifecycle in place before
 // the first line.

@@ -30,8 +30,7 @@ type reader struct {
 const readerText = 20_000
 
 func (d *reader) send(id, since string) bool {
-	var b *record.Batch
-	b = batchOf(testStream(d.index), nil, strings.Repeat("x", readerText), id+"a", id+"b")
+	b := batchOf(testStream(d.index), nil, strings.Repeat("x", readerText), id+"a", id+"b")
 	body, items := b.Body, b.Items
 	b.Reset(b.Stream, func(_ *record.Batch, settled bool) {
 		d.mu.Lock()
