@@ -61,6 +61,16 @@ func needDocker(t *testing.T) (root string) {
 	return strings.TrimSpace(string(out))
 }
 
+func needJournald(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command("systemd-cat", "-t", "mesoscope-test", "true").CombinedOutput(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("no journald answers: run test/docker/journald.sh: %v: %s", err, out)
+		}
+		t.Skipf("no journald answers: run test/docker/journald.sh: %v: %s", err, out)
+	}
+}
+
 func e2eOptions(t *testing.T) Options {
 	root := needDocker(t)
 	return Options{Docker: config.Docker{Root: root, Socket: "unix:///var/run/docker.sock"}, CopyDir: filepath.Join(t.TempDir(), "api")}
@@ -245,6 +255,9 @@ func TestRealReadBackRestarts(t *testing.T) {
 
 func readBackRestarts(t *testing.T, driver string) {
 	opt := e2eOptions(t)
+	if driver == journald {
+		needJournald(t)
+	}
 	// Both streams, numbered; 30,000 lines each and a long one now and then.
 	script := `w() { i=0; while [ $i -lt 30000 ]; do i=$((i+1)); echo "$1 $i"; [ $((i % 3000)) = 0 ] && { printf "$1 long $i "; head -c 50000 /dev/zero | tr '\0' x; echo; }; [ $((i % 20)) = 0 ] && usleep 5000; done; }
 		w err >&2 & w out; wait; echo last`

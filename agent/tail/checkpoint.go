@@ -18,7 +18,8 @@ type state struct {
 	Settled     [2]Position  `json:"settled"`        // stdout, stderr
 	// Horizon is the place above which nothing has been handed to a sink.
 	Horizon Position    `json:"horizon"`
-	Trails  [2]trail    `json:"trails,omitzero"`  // into which indices what was handed over can have gone
+	Trails  [2]trail    `json:"trails,omitzero"` // into which indices what was handed over can have gone
+	Heads   heads       `json:"heads,omitempty"`
 	Mark    mark        `json:"mark,omitzero"`    // to notice a file that is not what it was
 	Flushed [2]boundary `json:"flushed,omitzero"` // where a line was ended that its bytes did not end
 }

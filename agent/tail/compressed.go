@@ -75,7 +75,5 @@ func (g *generation) sumHeld(holdDir string) bool {
 	return true
 }
 
-// shares says whether another file is known that begins with the same time as g.
-func (s *source) shares(g *generation) bool {
-	return s.find(func(o *generation) bool { return o != g && o.Head == g.Head }) != nil
-}
+// shares says whether another file begins with the same time as g.
+func (s *source) shares(g *generation) bool { return s.heads.runs(g.Head) > 0 }

@@ -28,6 +28,9 @@ const (
 	// in steps, when Docker rotates, and one step is no rate.
 	sampleEvery = 15 * time.Second
 	samples     = 61
+	// leastSpan is how long what is held has to grow before that is a rate and
+	// no burst, which the sink may be done with a minute later.
+	leastSpan = 2 * time.Minute
 	// sampleGap is how far apart two samples may lie. Behind a longer pause, as
 	// of a machine that slept, all begins anew.
 	sampleGap = 2 * time.Minute
@@ -53,7 +56,7 @@ func forecast(s []holdSample) (f Forecast, ok bool) {
 	}
 	first, middle, last := s[0], s[len(s)/2], s[len(s)-1]
 	span := last.at.Sub(first.at)
-	if last.limit == nil || span <= 0 || middle.grown <= first.grown || last.grown <= middle.grown {
+	if last.limit == nil || span < leastSpan || middle.grown <= first.grown || last.grown <= middle.grown {
 		return f, false
 	}
 	f.Free = last.limit == errMinFree

@@ -47,6 +47,7 @@ func TestForecast(t *testing.T) {
 		{"nothing", nil, 0, false, false},
 		{"two looks", each(0, gib), 0, false, false},
 		{"growing", each(0, gib, 2*gib), 8 * time.Minute, false, true},
+		{"a burst", []holdSample{{at: noon}, {at: noon.Add(time.Minute), grown: gib}, {at: noon.Add(2*time.Minute - 1), grown: 2 * gib, limit: errBudget}}, 0, false, false},
 		{"growing slowly", each(0, gib/1000, gib/500), 9998 * time.Minute, false, true},
 		{"growing by a byte an age, as far as a duration goes", bounded(errBudget, []holdSample{
 			{at: noon}, {at: noon.Add(time.Hour), grown: 1}, {at: noon.Add(1000 * time.Hour), grown: 2, room: 1 << 62, limit: errBudget}}), 1<<62 - 1, false, true},
@@ -237,6 +238,7 @@ func TestRisk(t *testing.T) {
 	go f.Run(t.Context())
 	w.set()
 	c.small(1000)
+	c.waitSeen() // the present file is open, too, and has a name
 	kept := 0
 	var size, disk int64
 	s := f.sources[c.id]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -34,8 +35,9 @@ type generation struct {
 	// both begin within the same huge line.
 	Modified int64 `json:"mtime,omitempty"`
 	// Run counts the files before it that begin with the same time, because one
-	// huge line fills them all. An inode may come back among them.
-	Run int `json:"run,omitempty"`
+	// huge line fills them all; an inode may come back among them. See heads.
+	Run     int    `json:"run,omitempty"`
+	HeadSum uint32 `json:"headsum,omitempty"` // of the end of the first entry
 	// Sum is the checksum of the whole file, once it was needed.
 	Sum *uint32 `json:"sum,omitempty"`
 
@@ -75,13 +77,6 @@ func (g *generation) name() string {
 		name += "-" + strconv.Itoa(g.Run)
 	}
 	return name
-}
-
-// follows enters that g is the file behind last.
-func (g *generation) follows(last *generation) {
-	if last.Head == g.Head {
-		g.Run = last.Run + 1
-	}
 }
 
 // holdName is the name of the link, which says all that is needed to recognise
@@ -277,7 +272,7 @@ func (g *generation) take(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	if h.nanos != g.Head {
+	if h.nanos != g.Head || z == nil && h.from != g.From {
 		return os.ErrNotExist
 	}
 	if z != nil { // begin again: readHead may have passed what is to be read
@@ -308,8 +303,9 @@ func compressed(f *os.File) bool {
 
 // intact says whether the open file of g still begins as it did. A truncation
 // in place does not show in the size: dockerd goes on at its old offset and
-// leaves NULs before it. The end of the first entry holds its time, which
-// tells it from every other file's.
+// leaves NULs before it. The end of the first entry holds its time, which tells
+// it from every other file's but for those of the same huge line, and some text,
+// which tells it from those.
 func (g *generation) intact(size int64) (bool, error) {
 	if g.inflate != nil || len(g.headTail) == 0 {
 		return true, nil
@@ -322,16 +318,22 @@ func (g *generation) intact(size int64) (bool, error) {
 	return size >= g.headEnd && bytes.Equal(b, g.headTail), nil
 }
 
-// headTailLen covers `"time":"2006-01-02T15:04:05.999999999Z"}` and a newline.
-const headTailLen = 41
+// headTailLen covers `"stream":"stderr","time":"2006-01-02T15:04:05.999999999Z"}`,
+// a newline, and more text than repeats by chance.
+const headTailLen = 256
 
-// rememberHead keeps the end of the first entry for intact.
+// rememberHead keeps the end of the first entry for intact. fs.ErrNotExist: it
+// is another one than an earlier run has seen.
 func (g *generation) rememberHead(r io.ReaderAt, h head) error {
 	b := make([]byte, min(headTailLen, h.end-h.from))
 	if _, err := r.ReadAt(b, h.end-int64(len(b))); err != nil && err != io.EOF {
 		return err
 	}
-	g.headEnd, g.headTail = h.end, b
+	sum := crc32.Checksum(b, castagnoli)
+	if g.HeadSum != 0 && g.HeadSum != sum {
+		return os.ErrNotExist
+	}
+	g.headEnd, g.headTail, g.HeadSum = h.end, b, sum
 	return nil
 }
 

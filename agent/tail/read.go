@@ -153,6 +153,10 @@ func (w *worker) piece(s *source) (verdict, error) {
 		if errors.Is(err, errEmptied) {
 			return w.lost(s, err), nil
 		}
+		if errors.Is(err, os.ErrNotExist) && s.target.Steady && s.off >= g.size {
+			g.ended = true // removed, because all of it is settled
+			return w.passOver(s), nil
+		}
 		if errors.Is(err, os.ErrNotExist) {
 			return w.lost(s, errLost), nil
 		}
@@ -271,6 +275,11 @@ func (w *worker) anew(s *source, from int64) {
 // lost gives up the current generation.
 func (w *worker) lost(s *source, why error) verdict {
 	w.f.lose(s, s.gen, s.off, why)
+	return w.passOver(s)
+}
+
+// passOver goes on behind the current generation, of which nothing is left.
+func (w *worker) passOver(s *source) verdict {
 	s.noteLive()
 	if s.leave() {
 		return again

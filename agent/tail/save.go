@@ -112,9 +112,10 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 		if g.Hold == "" {
 			continue
 		}
-		if k != nil && k.Sum == nil && s.shares(k) {
-			k.sumHeld(f.hold.folder(s.id)) // or its compressed copy could be taken for another file's
-			s.dirty = true
+		if k != nil && k.Sum == nil && k.at != "" {
+			// It may be compressed one day, and the copy must not be taken for
+			// that of another file of the same huge line.
+			k.sumHeld(f.hold.folder(s.id))
 		}
 		if err := f.hold.release(s.id, g.Hold); err != nil {
 			f.log.Warn("a held file cannot be removed", "error", err)

@@ -198,6 +198,8 @@ func openFresh(file logFile) (*generation, error) {
 	g.file, g.Head, g.headEnd = f, h.nanos, h.end
 	if !file.gz {
 		g.From = h.from
+	} else if sum, _, ok := gzipTrailer(f); ok {
+		g.Sum = &sum
 	}
 	return g, nil
 }
@@ -234,9 +236,7 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
 		g := fd.fresh[i]
 		g.N, g.Path, g.fresh = s.next, s.target.Path, !s.begun
-		if n := len(s.gens); n > 0 {
-			g.follows(s.gens[n-1])
-		}
+		g.Run = s.heads.meet(g.Head)
 		s.next++
 		if !s.target.Steady {
 			h.link(s.id, g)

@@ -117,6 +117,36 @@ func TestTruncatedInPlaceMeanwhile(t *testing.T) {
 	w.kill()
 }
 
+// A copy of a log is removed when all of it is settled. If the reader comes to
+// it once more, nothing is lost.
+func TestSteadyRemoved(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	target := w.targets[c.id]
+	target.Steady = true
+	w.targets[c.id] = target
+	w.start()
+	c.line(0, "one")
+	w.expect(c, 0, "one")
+	fi, err := os.Stat(c.writer.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.until("settled", func() bool { return w.agent.f.Settled(c.id, fi) })
+	w.kill()
+	if err := os.Rename(jsonfile.Dir(w.root, c.id), jsonfile.Dir(w.root, c.id)+".aside"); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	target.Gone, target.Running = true, false
+	w.targets[c.id] = target
+	w.set()
+	w.until("its end", func() bool { return len(w.agent.f.Sources()) == 0 || w.source(c).Gaps > 0 })
+	if n := w.source(c).Gaps; n > 0 {
+		t.Errorf("%d gaps", n)
+	}
+	w.kill()
+}
+
 func TestGarbage(t *testing.T) {
 	w, c := one(t, jsonfile.Options{})
 	w.start()

@@ -17,7 +17,7 @@ func (s *source) snapshot() state {
 			*b = boundary{} // nobody reads it again
 		}
 	}
-	st.Trails, st.Flushed, st.Mark = s.trails, s.flushed, s.mark()
+	st.Trails, st.Flushed, st.Mark, st.Heads = s.trails, s.flushed, s.mark(), s.heads
 	st.Gone = s.finished && !s.flying() && !s.owes()
 	if !s.begun {
 		st.Settled, st.Mark = s.resume, s.marked

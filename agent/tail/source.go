@@ -79,6 +79,7 @@ type source struct {
 	stop        [2]Position // where a muted stream was left
 	flushed     [2]boundary // where a line was ended that nothing had ended
 	mayFlush    [2]bool     // the checkpoint knows that boundary
+	heads       heads
 	attrs       []byte
 	marked      mark // what stood before the place to go on at when the last agent ended
 
@@ -122,7 +123,7 @@ func newSource(t Target, st state, known bool) *source {
 	}
 	s.resume, s.durable = st.Settled, lower(st.Settled)
 	s.horizon, s.sent = st.Horizon, st.Horizon
-	s.marked = st.Mark
+	s.marked, s.heads = st.Mark, st.Heads
 	s.trails, s.flushed, s.mayFlush = st.Trails, st.Flushed, [2]bool{true, true}
 	s.owing = true
 	return s
@@ -213,9 +214,7 @@ func (s *source) adoptHeld(holdDir string) {
 		for i > 0 && s.gens[i-1].N > g.N {
 			i--
 		}
-		if i > 0 {
-			g.follows(s.gens[i-1])
-		}
+		g.Run = s.heads.meet(g.Head)
 		s.gens = append(s.gens[:i], append([]*generation{&g}, s.gens[i:]...)...)
 		s.next = max(s.next, g.N+1)
 		s.dirty = true

@@ -19,6 +19,7 @@ func TestDelivery(t *testing.T) {
 	t.Run("lives", s.lives)
 	t.Run("rotations", s.rotations)
 	t.Run("restarts", s.restarts)
+	t.Run("read back", s.readBack)
 	t.Run("removed while nobody looks", s.removed)
 	t.Run("elasticsearch away", s.away)
 	t.Run("commands", s.commands)
