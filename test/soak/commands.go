@@ -91,7 +91,7 @@ func (w *writer) truncate(why string) error {
 	if err := w.lose(0, why, true); err != nil {
 		return err
 	}
-	w.file = nil
+	w.file, w.shaky = nil, true
 	return os.Truncate(w.path(), 0)
 }
 
@@ -146,7 +146,7 @@ func (w *writer) powerCut(bytes int64, zeros bool) error {
 		return err
 	}
 	if from == w.begins {
-		w.file = nil
+		w.file, w.shaky = nil, true
 	}
 	return w.reopen(func() error {
 		if !zeros {

@@ -113,6 +113,17 @@ func (t *history) find(ino uint64, head int64) (file logFile, ok bool) {
 	return file, heads == 1
 }
 
+// alone says whether no other file begins with the same time. Of those that share
+// it, a compressed copy cannot be told from the others by its name.
+func (t *history) alone(f logFile) bool {
+	for _, o := range t.files {
+		if o.N != f.N && o.Head == f.Head {
+			return false
+		}
+	}
+	return true
+}
+
 // generation is what log.file.generation says of a file.
 func (f logFile) generation() string {
 	return strconv.FormatInt(f.Head, 36) + "-" + strconv.FormatUint(f.Ino, 36)

@@ -39,14 +39,16 @@ func (v *verdict) gap(t *history, source []byte) error {
 		v.fail(receipts, t, nil, fmt.Sprintf("a gap document without its gap: %.300s", source))
 		return nil
 	}
+	// Of a huge line more than one file may have this name, and a compressed copy
+	// has an inode that nobody noted.
+	exact := false
 	for _, f := range t.files {
-		// All that have this name: within a huge line it may be more than one.
-		if f.Head == head && (f.Ino == ino || len(t.files) == 1) {
+		exact = exact || f.Head == head && f.Ino == ino
+	}
+	for _, f := range t.files {
+		if f.Head == head && (f.Ino == ino || !exact) {
 			v.declared[t] = append(v.declared[t], declaration{file: f.N, from: g.From, doubt: g.Bytes == 0})
 		}
-	}
-	if f, ok := t.find(ino, head); ok {
-		v.declared[t] = append(v.declared[t], declaration{file: f.N, from: g.From, doubt: g.Bytes == 0})
 	}
 	return nil
 }
@@ -152,7 +154,7 @@ func (v *verdict) checkReceipts() error {
 	}
 	for _, t := range v.by {
 		for n, f := range t.files {
-			if _, one := t.find(f.Ino, f.Head); !one || !t.whole(n) || n == len(t.files) && !t.c.removed {
+			if _, one := t.find(f.Ino, f.Head); !one || t.c.spec.Log.Compress && !t.alone(f) || !t.whole(n) || n == len(t.files) && !t.c.removed {
 				continue
 			}
 			for k := range streams {

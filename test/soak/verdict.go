@@ -134,9 +134,6 @@ func (h *harness) judge(partial bool) (*verdict, error) {
 // document looks at one stored document; remnants: for nothing but these, which
 // change the numbers of the lines behind them.
 func (v *verdict) document(stored fakees.Doc, remnants bool) error {
-	if remnants && v.h.forgotten == 0 {
-		return nil
-	}
 	var d document
 	if err := json.Unmarshal(stored.Source, &d); err != nil {
 		return fmt.Errorf("a stored document is no JSON: %w: %.300s", err, stored.Source)
@@ -199,10 +196,16 @@ func (v *verdict) see(t *history, generation string) {
 	}
 }
 
-// remnant says whether d is the rest of a line that began in a file that had
-// gone when the agent lost its checkpoint: nothing tells it from a line.
+// stands says whether a generation may be a file.
+func (v *verdict) stands(t *history, generation string, file int) bool {
+	_, head, ok := parseGeneration(generation)
+	return ok && t.files[file].Head == head
+}
+
+// remnant says whether d is the rest of a line whose beginning was destroyed, or
+// had gone when the agent lost its checkpoint: nothing tells it from a line.
 func (v *verdict) remnant(t *history, l *truth, d *document) bool {
-	if v.h.forgotten == 0 || len(l.Parts) < 2 || d.Log.Offset == l.Parts[0].From {
+	if v.h.forgotten == 0 && !l.damaged || len(l.Parts) < 2 || d.Log.Offset == l.Parts[0].From && v.stands(t, d.Log.File.Generation, l.Parts[0].File) {
 		return false
 	}
 	v.remnants[t.c.spec.ID+"/"+d.Log.File.Generation] = true

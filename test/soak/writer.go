@@ -61,14 +61,16 @@ type writer struct {
 	ending bool // begin no further line
 	hasty  bool // leave the lines that are open without their ends
 
-	files   int       // generations so far
-	file    *logFile  // the present one; nil until its first entry
-	size    int64     // as jsonfile.Writer counts it
-	begins  int64     // where the present generation begins in its file
-	headEnd int64     // behind its first entry
-	blocked time.Time // since when the live file may not vanish; zero: it may
-	unseen  int       // rotations since an agent was seen to hold the live file
-	other   string    // the file that is written to, if it is not the live one
+	files   int        // generations so far
+	file    *logFile   // the present one; nil until its first entry
+	size    int64      // as jsonfile.Writer counts it
+	begins  int64      // where the present generation begins in its file
+	headEnd int64      // behind its first entry
+	blocked time.Time  // since when the live file may not vanish; zero: it may
+	unseen  int        // rotations since an agent was seen to hold the live file
+	shaky   bool       // the live file was truncated
+	rotated []lostPart // files that still have a name, oldest first
+	other   string     // the file that is written to, if it is not the live one
 
 	commands chan command
 }
@@ -334,8 +336,47 @@ func (w *writer) turn() error {
 			return err
 		}
 	}
+	if w.shaky {
+		// The link that an agent has leads to this file, but may stand for what
+		// was in it before.
+		if err := w.lose(w.begins, "rotated away soon after a truncation", false); err != nil {
+			return err
+		}
+	}
+	w.shaky = false
+	if err := w.drop(); err != nil {
+		return err
+	}
 	w.file, w.size, w.other = nil, 0, ""
 	return nil
+}
+
+// drop notes what the rotation that comes takes away for ever: a file that no
+// agent holds. Guarded writers never do that.
+func (w *writer) drop() error {
+	if w.spec.Guarded || w.spec.Log.InPlace || w.file == nil {
+		return nil
+	}
+	fi, err := os.Stat(w.path())
+	if err != nil {
+		return err
+	}
+	w.rotated = append(w.rotated, lostPart{File: w.file.N, To: fi.Size(), Why: "unlinked by a rotation"})
+	n := max(1, w.spec.Log.MaxFile) - 1
+	if len(w.rotated) <= n {
+		return nil
+	}
+	oldest := w.rotated[0]
+	w.rotated = w.rotated[1:]
+	path := w.path()
+	if n > 0 {
+		path = fmt.Sprintf("%s.%d", path, n)
+	}
+	// Of a compressed file nobody can tell whether an agent holds what it was made of.
+	if fi, err := os.Stat(path); err == nil && names(fi) > 1 {
+		return nil
+	}
+	return w.journal.note(entry{Lost: &oldest})
 }
 
 // lose notes that what lies in the present file from an offset on is about to
