@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // A state is what the checkpoint knows of one source.
@@ -69,8 +70,9 @@ func openCheckpoint(dir string) (c *checkpoint, damaged int, err error) {
 	if damaged, err = c.load(text); err != nil {
 		return nil, 0, err
 	}
-	// Always begin with a new file: it has no torn end to write behind.
-	if err := c.compact(); err != nil {
+	// Always begin with a new file: it has no torn end to write behind. A disk
+	// that is full is no reason not to begin: files can be held meanwhile.
+	if err := c.compact(); err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 		return nil, 0, err
 	}
 	return c, damaged, nil
@@ -220,7 +222,12 @@ func (c *checkpoint) compact() (err error) {
 	return nil
 }
 
-func (c *checkpoint) close() error { return c.file.Close() }
+func (c *checkpoint) close() error {
+	if c.file == nil {
+		return nil // it could never be written
+	}
+	return c.file.Close()
+}
 
 // syncDir makes a rename or a new name in dir durable.
 func syncDir(dir string) error {

@@ -71,7 +71,7 @@ func (s *source) askNotes(open bool) {
 				continue
 			}
 			if r, ok := s.receipt(g, k); ok && (r.Final && final || open && s.openNews(g, k, r)) {
-				g.Revision[k]++
+				g.Revision[k] = max(g.Revision[k]+1, s.revisions)
 				g.due[k] = g.Revision[k]
 				s.dirty = true
 			}

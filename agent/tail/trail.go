@@ -2,6 +2,7 @@ package tail
 
 import (
 	"slices"
+	"time"
 
 	"mesoscope/record"
 )
@@ -42,6 +43,8 @@ func (t *trail) forget(settled Position) {
 // doubt is for when the checkpoint may be older than what was sent, or is lost:
 // all that is at hand now may have been sent.
 func (s *source) doubt() {
+	// Receipts that are not known of any more have smaller numbers.
+	s.revisions = int(time.Now().Unix())
 	if n := len(s.gens); n > 0 {
 		last := s.gens[n-1]
 		s.sent = Position{Generation: last.N, Offset: last.size}

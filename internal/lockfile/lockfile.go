@@ -54,7 +54,8 @@ func Take(dir string) (*Lock, error) {
 	if err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
-	if err != nil {
+	// The number is for people; on a full disk the lock has to do without.
+	if err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
