@@ -89,12 +89,7 @@ func (h *harness) open(bin string) error {
 	}
 	h.sky = &sky{r: rand.New(rand.NewPCG(h.opt.seed, 1))}
 	var err error
-	if h.opt.elasticsearch != "" {
-		h.sink, err = newRealSink(h.sky, h.opt.elasticsearch)
-	} else {
-		h.sink, err = newFakeSink(h.sky)
-	}
-	if err != nil {
+	if h.sink, err = h.newSink(); err != nil {
 		return err
 	}
 	if h.agent, err = newAgent(bin, h.dir, fmt.Sprintf(`data_dir: %s
@@ -104,7 +99,8 @@ hold: {min_free: "0"}
 output:
   elasticsearch:
     hosts: [%q]
-`, h.data, h.root, h.sink.URL()), h.opt.patience); err != nil {
+    namespace: %s
+`, h.data, h.root, h.sink.URL(), h.opt.namespace()), h.opt.patience); err != nil {
 		return err
 	}
 	for _, o := range h.opt.logs() {
@@ -113,6 +109,17 @@ output:
 		}
 	}
 	return h.agent.start()
+}
+
+func (h *harness) newSink() (sink, error) {
+	if h.opt.elasticsearch == "" {
+		return newFakeSink(h.sky, h.opt.linesIndex())
+	}
+	s, err := newRealSink(h.sky, h.opt.elasticsearch, h.opt.linesIndex())
+	if err != nil {
+		return nil, err // and not a sink that is none
+	}
+	return s, nil
 }
 
 // close ends everything that still runs, and removes the folder unless it is of

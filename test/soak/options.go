@@ -24,6 +24,7 @@ type options struct {
 	keep          bool
 	race          bool
 	elasticsearch string
+	began         time.Time
 	mutants       bool
 	bin           string
 	patience      time.Duration // how long anything may take before it counts as stuck
@@ -50,8 +51,9 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
+	o.began = time.Now()
 	if o.seed == 0 {
-		o.seed = uint64(time.Now().UnixNano())
+		o.seed = uint64(o.began.UnixNano())
 	}
 	if o.rate == 0 {
 		// The fake keeps all documents in memory, about 1 KB each.

@@ -24,6 +24,7 @@ import (
 // requests is made here, rollovers and the full disk are the server's own.
 type realSink struct {
 	sky      *sky
+	lines    string // the data stream
 	to       *url.URL
 	forward  *httputil.ReverseProxy
 	client   *http.Client
@@ -33,18 +34,12 @@ type realSink struct {
 	blocked  atomic.Bool
 }
 
-func newRealSink(s *sky, address string) (*realSink, error) {
+func newRealSink(s *sky, address, lines string) (*realSink, error) {
 	to, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("-elasticsearch: %w", err)
 	}
-	p := &realSink{sky: s, to: to, forward: httputil.NewSingleHostReverseProxy(to), client: &http.Client{Timeout: time.Minute}}
-	// The lines of an earlier run are not those of this one.
-	for _, name := range []string{linesIndex, receiptIndex} {
-		if _, err := p.ask(http.MethodDelete, "/_data_stream/"+name, ""); err != nil && !errors.Is(err, errNotThere) {
-			return nil, err
-		}
-	}
+	p := &realSink{sky: s, lines: lines, to: to, forward: httputil.NewSingleHostReverseProxy(to), client: &http.Client{Timeout: time.Minute}}
 	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, err
 	}
@@ -165,7 +160,7 @@ func (p *realSink) ask(method, path, body string) ([]byte, error) {
 func (p *realSink) URL() string { return "http://" + p.listener.Addr().String() }
 
 func (p *realSink) Rollover() error {
-	_, err := p.ask(http.MethodPost, "/"+linesIndex+"/_rollover", "")
+	_, err := p.ask(http.MethodPost, "/"+p.lines+"/_rollover", "")
 	if errors.Is(err, errNotThere) {
 		return errNotNow // no line has been stored yet
 	}
@@ -181,7 +176,7 @@ func (p *realSink) Block(yes bool) {
 	if yes {
 		value = "true"
 	}
-	_, _ = p.ask(http.MethodPut, "/"+linesIndex+"/_settings", `{"index.blocks.read_only_allow_delete":`+value+`}`) // there may be nothing yet
+	_, _ = p.ask(http.MethodPut, "/"+p.lines+"/_settings", `{"index.blocks.read_only_allow_delete":`+value+`}`) // there may be nothing yet
 }
 
 // Docs reads a data stream back, all its backing indices.

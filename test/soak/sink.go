@@ -11,11 +11,18 @@ import (
 	"mesoscope/test/fakees"
 )
 
-// The data streams that the agent writes to.
-const (
-	linesIndex   = "logs-mesos.container-default"
-	receiptIndex = "logs-mesoscope.receipt-default"
-)
+// linesIndex and receiptIndex are the data streams that the agent writes to.
+func (o options) linesIndex() string   { return "logs-mesos.container-" + o.namespace() }
+func (o options) receiptIndex() string { return "logs-mesoscope.receipt-" + o.namespace() }
+
+// namespace is another one for each run against a real server, which keeps what
+// an earlier run has written.
+func (o options) namespace() string {
+	if o.elasticsearch == "" {
+		return "default"
+	}
+	return fmt.Sprintf("soak%x", o.began.UnixNano())
+}
 
 // A sink is what stands in the place of Elasticsearch, or between it and the
 // agent.
@@ -97,12 +104,13 @@ func (s *sky) item(_, id string, doc []byte) fakees.ItemFault {
 // A fakeSink is the faithful fake.
 type fakeSink struct {
 	*fakees.Server
+	lines    string // the data stream
 	listener net.Listener
 	server   *http.Server
 }
 
-func newFakeSink(s *sky) (*fakeSink, error) {
-	f := &fakeSink{Server: &fakees.Server{OnItem: s.item}}
+func newFakeSink(s *sky, lines string) (*fakeSink, error) {
+	f := &fakeSink{lines: lines, Server: &fakees.Server{OnItem: s.item}}
 	f.OnBulk = func(b *fakees.Bulk) fakees.Fault {
 		if s.rolls() {
 			f.Server.Rollover(b.Index)
@@ -121,7 +129,7 @@ func newFakeSink(s *sky) (*fakeSink, error) {
 func (f *fakeSink) URL() string { return "http://" + f.listener.Addr().String() }
 
 func (f *fakeSink) Rollover() error {
-	f.Server.Rollover(linesIndex)
+	f.Server.Rollover(f.lines)
 	return nil
 }
 

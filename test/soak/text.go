@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -78,7 +77,8 @@ func lineText(k lineKey, what kind, size int) []byte {
 			b = append(b, "\"\\<>&\t\r\x00\x1b/u0n"[r.IntN(13)])
 		}
 	case object:
-		b = fmt.Appendf(b, `","level":"warn","rest":"%s"}`, strings.Repeat("x", size))
+		b = append(b, `","level":"warn","rest":"`...)
+		b = append(blocks(b, r, len(b)+size), `"}`...)
 	case exact:
 		b = blocks(b, r, size)[:size]
 	default:

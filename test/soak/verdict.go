@@ -106,7 +106,7 @@ func (h *harness) judge(partial bool) (*verdict, error) {
 		v.by[c.spec.ID] = t
 		v.Files += len(t.files)
 	}
-	docs, err := h.sink.Docs(linesIndex)
+	docs, err := h.sink.Docs(h.opt.linesIndex())
 	if err != nil {
 		return nil, err
 	}
