@@ -69,8 +69,9 @@ func (f *follower) run(ctx context.Context) {
 		case err != nil:
 			f.r.m.errors.WithLabelValues("logs").Inc()
 			// The first failure may be the moment between a container's
-			// directory and its entry in the engine.
-			if wait > followRetryMin && said != err.Error() {
+			// directory and its entry in the engine; a conflict is a container
+			// that is being removed.
+			if wait > followRetryMin && said != err.Error() && !cerrdefs.IsConflict(err) {
 				said = err.Error()
 				f.r.log.Warn("docker api: log cannot be read; trying again", "container", f.id, "err", err)
 			}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -94,7 +96,7 @@ func (s *site) readBack(t *testing.T) {
 		}
 		for _, p := range []*process{s.agent, s.standalone} {
 			if i%3 == 0 {
-				p.stop()
+				p.end()
 			} else {
 				p.kill()
 			}
@@ -119,5 +121,24 @@ func (s *site) readBack(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// end is SIGTERM in the middle of much work: not all of it may be done when the
+// process ends, and it says so.
+func (p *process) end() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	select {
+	case err := <-p.done:
+		if err != nil && !strings.Contains(tailOf(p.said.String(), 3), "is read again at the next start") {
+			p.t.Errorf("%s after SIGTERM: %v", p.args[0], err)
+		}
+		p.cmd = nil
+	case <-time.After(30 * time.Second):
+		p.t.Errorf("%s does not end after SIGTERM", p.args[0])
+		p.kill()
 	}
 }
