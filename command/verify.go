@@ -35,14 +35,14 @@ func (*Verify) Help() string {
 	return `For each log file that a container wrote, and each stream of it, the agent leaves a receipt in the store: how many lines there were, and what became of those that are not stored once. verify takes the files whose lines lie in the time asked for, as a whole, and counts in the store that every line is there exactly once.
 
   COMPLETE    it is, or the receipt says why not (dead-lettered, quarantined, dropped by the server)
-  OPEN        it is, as far as the file is booked; it is still being written
+  OPEN        it is, as far as the file is booked, and that is not as far as --until says
   NO RECEIPT  there are lines, and the agent has not booked their file yet
   UNPROVEN    nothing known is missing, but files may have come and gone while no agent ran
   EXPIRED     what is missing was deleted by the store's retention
   GAP         bytes were lost before they could be read
   INCOMPLETE  lines are missing or doubled; their numbers (event.sequence) are named
 
-Exit codes: 0 all is COMPLETE, 1 it is not, 2 wrong usage, 3 the store could not be asked. With --until in the past a file that is still written counts as COMPLETE once it is booked that far.`
+Exit codes: 0 all is COMPLETE, 1 it is not, 2 wrong usage, 3 the store could not be asked. A file that is still written is booked after a minute, then less and less often, at last every 10 minutes; without --until it counts as COMPLETE as far as it is booked.`
 }
 
 // Run asks the store, compares and prints.
@@ -177,7 +177,7 @@ func (q verifyQuestion) findings(ctx context.Context, store search.Store) ([]fin
 			out = append(out, unreceipted(f, tallies[i]))
 			continue
 		}
-		out = append(out, compare(f, b.receipt, tallies[i], limit))
+		out = append(out, compare(f, b.receipt, tallies[i], q.since, limit))
 	}
 	gaps, err := q.gaps(ctx, store, receipts)
 	if err != nil {

@@ -137,9 +137,10 @@ func pieces(end int64, ranges []receipt.Range, t search.Tally) (out []piece) {
 
 const doubledByRollover = "doubled" // a Range's Why
 
-// compare holds what the store has against the newest receipt of a file. until
-// is the end of the time that was asked for; zero: none.
-func compare(f finding, r receipt.Receipt, t search.Tally, until time.Time) finding {
+// compare holds what the store has against the newest receipt of a file. since
+// and until are the time that was asked for; until may be zero: as far as it is
+// booked.
+func compare(f finding, r receipt.Receipt, t search.Tally, since, until time.Time) finding {
 	f.Revision, f.Lines, f.Stored, f.stale = r.Revision, &r.Lines.Total, t.Lines, t.Stale
 	f.First, f.Last = r.First, r.Last
 	settled := r.Lines.Total - r.Lines.Pending
@@ -191,7 +192,7 @@ func compare(f finding, r receipt.Receipt, t search.Tally, until time.Time) find
 		}
 	}
 	f.expire(r, t, firstStored)
-	f.judge(r, until, settled, unlistedAbsent, unlistedDoubled)
+	f.judge(r, since, until, settled, unlistedAbsent, unlistedDoubled)
 	f.notes(r, back)
 	return f
 }
@@ -220,7 +221,7 @@ func (f *finding) expire(r receipt.Receipt, t search.Tally, firstStored int64) {
 	}
 }
 
-func (f *finding) judge(r receipt.Receipt, until time.Time, settled, unlistedAbsent, unlistedDoubled int64) {
+func (f *finding) judge(r receipt.Receipt, since, until time.Time, settled, unlistedAbsent, unlistedDoubled int64) {
 	l, b := r.Lines, r.Bytes
 	agree := r.MoreRanges > 0 && len(f.Unbooked) == 0 && f.Missing.count() == unlistedAbsent && f.Doubled.count() == unlistedDoubled
 	switch {
@@ -244,6 +245,8 @@ func (f *finding) judge(r receipt.Receipt, until time.Time, settled, unlistedAbs
 		f.Verdict, f.Reason = verdictComplete, "still written; booked beyond the time asked for"
 	case settled == 0:
 		f.Verdict, f.Reason = verdictOpen, "no line is booked yet"
+	case until.IsZero() && r.Last.After(since):
+		f.Verdict, f.Reason = verdictComplete, fmt.Sprintf("still written; complete up to line %d, newer lines are not booked yet", settled)
 	default:
 		f.Verdict, f.Reason = verdictOpen, fmt.Sprintf("complete up to line %d, newer lines are not booked yet", settled)
 	}

@@ -79,9 +79,9 @@ func TestCompare(t *testing.T) {
 		{"known doubled, one copy deleted", booking(10, doubled), tallied(1, 3, 1, 4, 4, 2, 5, 10, 1), verdictComplete, "2 doubled"},
 		{"known doubled, both copies gone", booking(10, doubled), tallied(1, 2, 1, 4, 4, 2, 5, 10, 1), verdictIncomplete, "missing 3"},
 		{"known doubled is there thrice", booking(10, doubled), tallied(1, 2, 1, 3, 3, 3, 4, 4, 2, 5, 10, 1), verdictIncomplete, "doubled 3"},
-		{"open", booking(10, open), tallied(1, 8, 1), verdictOpen, "complete up to line 8, newer lines are not booked yet"},
-		{"open, newer ones there", booking(10, open), tallied(1, 99, 1), verdictOpen, "complete up to line 8"},
-		{"open, not settled ones doubled", booking(10, open), tallied(1, 8, 1, 9, 9, 2), verdictOpen, "complete up to line 8"},
+		{"open", booking(10, open), tallied(1, 8, 1), verdictComplete, "complete up to line 8, newer lines are not booked yet"},
+		{"open, newer ones there", booking(10, open), tallied(1, 99, 1), verdictComplete, "complete up to line 8"},
+		{"open, not settled ones doubled", booking(10, open), tallied(1, 8, 1, 9, 9, 2), verdictComplete, "complete up to line 8"},
 		{"open and missing", booking(10, open), tallied(1, 7, 1, 9, 10, 1), verdictIncomplete, "missing 8"},
 		{"open without a line", booking(2, open), tallied(), verdictOpen, "no line is booked yet"},
 		{"unproven", booking(10, func(r *receipt.Receipt) { r.Unproven = "no agent ran from 9 to 10" }), tallied(1, 10, 1), verdictUnproven, "no agent ran from 9 to 10"},
@@ -101,7 +101,7 @@ func TestCompare(t *testing.T) {
 		}), retained(time.Minute, tallied(4, 10, 1)), verdictExpired, "retention deleted 1, 3; 1 dead lettered"},
 		{"the begin deleted and one lost", booking(10, nil), retained(time.Minute, tallied(4, 6, 1, 8, 10, 1)), verdictIncomplete, "missing 7"},
 	} {
-		f := compare(finding{}, c.receipt, c.tally, time.Time{})
+		f := compare(finding{}, c.receipt, c.tally, time.Time{}, time.Time{})
 		if f.Verdict != c.verdict || !strings.Contains(f.Reason, c.reason) || c.reason == "" && f.Reason != "" {
 			t.Errorf("%s: %s: %q, want %s: %q", c.name, f.Verdict, f.Reason, c.verdict, c.reason)
 		}
@@ -112,11 +112,11 @@ func TestCompare(t *testing.T) {
 	// An open file is complete as far as somebody asked, once it is booked so far.
 	r := booking(10, open)
 	for until, want := range map[time.Time]string{verifyEnd: verdictComplete, verifyEnd.Add(1): verdictOpen} {
-		if f := compare(finding{}, r, tallied(1, 8, 1), until); f.Verdict != want {
+		if f := compare(finding{}, r, tallied(1, 8, 1), time.Time{}, until); f.Verdict != want {
 			t.Errorf("until %s: %s, want %s", until, f.Verdict, want)
 		}
 	}
-	if f := compare(finding{}, r, tallied(1, 7, 1), verifyEnd); f.Verdict != verdictIncomplete {
+	if f := compare(finding{}, r, tallied(1, 7, 1), time.Time{}, verifyEnd); f.Verdict != verdictIncomplete {
 		t.Errorf("a line is missing: %s", f.Verdict)
 	}
 }

@@ -25,9 +25,13 @@ type gap struct {
 	again   bool // an earlier run may have sent it
 }
 
-// openEvery is how often a file that goes on gets a receipt: whoever asks
-// whether lines are missing learns about all but the latest.
-const openEvery = 10 * time.Minute
+// openFirst and openEvery say how often a file that goes on gets a receipt, so
+// that whoever asks whether lines are missing learns about all but the latest:
+// soon, then after twice as long each time, in the end every 10 minutes.
+const (
+	openFirst = time.Minute
+	openEvery = 10 * time.Minute
+)
 
 // owes says whether something is to be written before the source may be
 // forgotten.

@@ -83,18 +83,19 @@ type source struct {
 	attrs       []byte
 	marked      mark // what stood before the place to go on at when the last agent ended
 
-	epoch     int         // flights of an earlier one have been given up
-	returned  bool        // the sink has given a flight back
-	blocked   string      // the destination that takes nothing at present
-	sent      Position    // what lies before it may have been sent in an earlier epoch
-	since     [2]string   // the oldest backing index that it can have gone to
-	trails    [2]trail    // of what is sent now
-	owing     bool        // receipts or gap documents may be due
-	notes     int         // of them, under way
-	noteWait  string      // the destination of receipts that takes nothing at present
-	revisions int         // receipts have at least that number
-	openAt    time.Time   // when open receipts were asked for last
-	openFor   [2]Position // and how far they went
+	epoch     int           // flights of an earlier one have been given up
+	returned  bool          // the sink has given a flight back
+	blocked   string        // the destination that takes nothing at present
+	sent      Position      // what lies before it may have been sent in an earlier epoch
+	since     [2]string     // the oldest backing index that it can have gone to
+	trails    [2]trail      // of what is sent now
+	owing     bool          // receipts or gap documents may be due
+	notes     int           // of them, under way
+	noteWait  string        // the destination of receipts that takes nothing at present
+	revisions int           // receipts have at least that number
+	openAt    time.Time     // when open receipts were asked for last
+	openWait  time.Duration // until the next ones
+	openFor   [2]Position   // and how far they went
 
 	problem    string // what is wrong at present
 	unreadable error  // of a file of the log, at the last look
@@ -107,7 +108,7 @@ type source struct {
 }
 
 func newSource(t Target, st state, known bool) *source {
-	s := &source{id: t.ID, target: t, next: 1, caughtUp: time.Now(), openAt: time.Now()}
+	s := &source{id: t.ID, target: t, next: 1, caughtUp: time.Now(), openAt: time.Now(), openWait: openFirst}
 	s.looking.source, s.reading.source = s, s
 	if !known {
 		return s

@@ -150,8 +150,8 @@ func (s *source) forgive(all bool) (n int) {
 func (f *Follower) askReceipts(s *source) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.begun && !s.finished && time.Since(s.openAt) >= openEvery {
-		s.openAt = time.Now()
+	if s.begun && !s.finished && time.Since(s.openAt) >= s.openWait {
+		s.openAt, s.openWait = time.Now(), min(2*s.openWait, openEvery)
 		s.askNotes(true)
 	}
 }
