@@ -21,7 +21,6 @@ type container struct {
 	lossy   bool   // its files are truncated in place by rotations
 	steady  bool   // it stays to the end
 	removed bool
-	faults  []string // what was done to it that destroys lines at source
 
 	patience time.Duration
 

@@ -83,7 +83,7 @@ func newHarness(ctx context.Context, opt options, out io.Writer) (*harness, erro
 func (h *harness) open(bin string) error {
 	if h.opt.cycles == 0 {
 		why := ""
-		if h.unmount, why = mountSmall(h.data, 8<<20); why != "" {
+		if h.unmount, why = mountSmall(h.data, 64<<20); why != "" {
 			fmt.Fprintf(h.out, "the fault disk-full is left out: %s\n", why)
 		}
 	}

@@ -210,19 +210,7 @@ func (h *harness) calm() error {
 	if err := h.killed(func() error { return nil }); err != nil {
 		return err
 	}
-	stored, since := -1, time.Now()
-	err := h.until("everything to be settled", func() (bool, error) {
-		text, err := h.agent.metrics()
-		if err != nil {
-			return false, failure{stuck, "the agent does not answer: " + err.Error()}
-		}
-		if n := int(h.sink.Bulks()); n != stored {
-			stored, since = n, time.Now()
-		}
-		done := strings.Contains(text, "\nmesoscope_source_lag_bytes 0\n") && strings.Contains(text, "\nmesoscope_output_waiting_bytes 0\n")
-		h.wait(100 * time.Millisecond)
-		return done && time.Since(since) > 2*time.Second, nil
-	})
+	err := h.settled()
 	for _, c := range h.containers {
 		if !c.removed {
 			err = errors.Join(err, c.quit())
@@ -236,4 +224,42 @@ func (h *harness) calm() error {
 		err = failure{crash, fmt.Sprintf("exit code %d after SIGTERM with nothing left to do", code)}
 	}
 	return err
+}
+
+// settled waits until all lines are stored and nothing more is sent. As long as
+// something is sent, it is not stuck.
+func (h *harness) settled() error {
+	bulks, since := int64(-1), time.Now()
+	for h.ctx.Err() == nil {
+		text, err := h.agent.metrics()
+		if err != nil {
+			return failure{stuck, "the agent does not answer: " + err.Error()}
+		}
+		if err := h.agent.crashed(); err != nil {
+			return err
+		}
+		if n := h.sink.Bulks(); n != bulks {
+			bulks, since = n, time.Now()
+		}
+		done := strings.Contains(text, "\nmesoscope_source_lag_bytes 0\n") && strings.Contains(text, "\nmesoscope_output_waiting_bytes 0\n")
+		if done && time.Since(since) > 3*time.Second {
+			return nil
+		}
+		if time.Since(since) > h.opt.patience {
+			return failure{stuck, fmt.Sprintf("nothing was sent for %s, and not everything is settled: %s", h.opt.patience, lagOf(text))}
+		}
+		h.wait(100 * time.Millisecond)
+	}
+	return h.ctx.Err()
+}
+
+// lagOf is what the metrics say about what is missing.
+func lagOf(metrics string) string {
+	var lines []string
+	for row := range strings.Lines(metrics) {
+		if strings.HasPrefix(row, "mesoscope_source") || strings.HasPrefix(row, "mesoscope_output") || strings.HasPrefix(row, "mesoscope_lines_retrying") {
+			lines = append(lines, strings.TrimSpace(row))
+		}
+	}
+	return strings.Join(lines, ", ")
 }

@@ -58,6 +58,9 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	if o.rate == 0 {
 		// The fake keeps all documents in memory, about 1 KB each.
 		o.rate = max(10, min(100, 100*600/max(1, o.duration.Seconds())))
+		if o.cycles > 0 {
+			o.rate = 25 // an agent that lives for half a second has to keep up with it
+		}
 	}
 	return o, nil
 }
