@@ -18,7 +18,10 @@ type state struct {
 	Generations []generation `json:"gens,omitempty"` // oldest first
 	Settled     [2]Position  `json:"settled"`        // stdout, stderr
 	// Horizon is the place above which nothing has been handed to a sink.
-	Horizon Position    `json:"horizon"`
+	Horizon Position `json:"horizon"`
+	// Sent is the place before which an earlier run may have sent everything,
+	// should that be behind Horizon.
+	Sent    Position    `json:"sent,omitzero"`
 	Trails  [2]trail    `json:"trails,omitzero"` // into which indices what was handed over can have gone
 	Heads   heads       `json:"heads,omitempty"`
 	Mark    mark        `json:"mark,omitzero"`    // to notice a file that is not what it was
@@ -34,8 +37,9 @@ type state struct {
 //	…
 //
 // A record whose sum is wrong is passed over: the source then begins at an
-// older record, or at the beginning of all that is at hand. That is safe,
-// because documents have the same ids when they are sent again.
+// older record, or at the beginning of all that is at hand, and what is stored
+// already is looked up. Until that is written down for each source, the first
+// line ends in " doubt", so that the next start knows it too.
 type checkpoint struct {
 	path   string
 	file   *os.File
@@ -45,10 +49,12 @@ type checkpoint struct {
 	lens   map[string]int64
 	broken bool // a write or a sync has failed: what the file holds behind size is not known
 	fresh  bool // there was no file
+	doubt  bool // something of it is lost, and it is not yet written down what that means
 }
 
 const (
 	checkpointName    = "mesoscope-checkpoint"
+	doubtMark         = " doubt"
 	checkpointVersion = 2 // 1 had no books, trails and boundaries, and is read as if those were empty
 	// compactAt and compactSlack say when a new file is written: cheap at 5,000
 	// sources (2 MB), and a small file may grow for a while.
@@ -58,9 +64,10 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// openCheckpoint reads the file in folder dir, or begins one. damaged counts
-// the records that were passed over. A file of a newer version is an error.
-func openCheckpoint(dir string) (c *checkpoint, damaged int, err error) {
+// openCheckpoint reads the file in folder dir, or begins one. returning says that
+// there should be one. damaged counts the records that were passed over. A file
+// of a newer version is an error.
+func openCheckpoint(dir string, returning bool) (c *checkpoint, damaged int, err error) {
 	c = &checkpoint{path: filepath.Join(dir, "checkpoint"), last: map[string]state{}, lens: map[string]int64{}}
 	text, err := os.ReadFile(c.path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -70,6 +77,7 @@ func openCheckpoint(dir string) (c *checkpoint, damaged int, err error) {
 	if damaged, err = c.load(text); err != nil {
 		return nil, 0, err
 	}
+	c.doubt = c.doubt || damaged > 0 || c.fresh && returning
 	// Always begin with a new file: it has no torn end to write behind. A disk
 	// that is full is no reason not to begin: files can be held meanwhile.
 	if err := c.compact(); err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
@@ -94,6 +102,7 @@ func (c *checkpoint) load(text []byte) (damaged int, err error) {
 		return 0, fmt.Errorf("checkpoint %s has version %d, this mesoscope knows up to %d: run the newer one again, or move the file away to read everything at hand again",
 			c.path, version, checkpointVersion)
 	}
+	c.doubt = bytes.HasSuffix(head, []byte(doubtMark))
 	for len(rest) > 0 {
 		var line []byte
 		line, rest, found = bytes.Cut(rest, []byte("\n"))
@@ -183,7 +192,11 @@ func (c *checkpoint) compact() (err error) {
 	// The kernel may also call pages clean that it could not write, so a
 	// second fsync of the same file would prove nothing.
 	c.broken = true
-	text := fmt.Appendf(nil, "%s %d\n", checkpointName, checkpointVersion)
+	text := fmt.Appendf(nil, "%s %d", checkpointName, checkpointVersion)
+	if c.doubt {
+		text = append(text, doubtMark...)
+	}
+	text = append(text, '\n')
 	lens := make(map[string]int64, len(c.last))
 	for id, s := range c.last {
 		before := len(text)
@@ -220,6 +233,12 @@ func (c *checkpoint) compact() (err error) {
 	c.live = c.size
 	c.broken = false
 	return nil
+}
+
+// trust ends the doubt.
+func (c *checkpoint) trust() error {
+	c.doubt = false
+	return c.compact()
 }
 
 func (c *checkpoint) close() error {

@@ -99,7 +99,8 @@ type Follower struct {
 	blocked    atomic.Bool // some source waits for its destination
 	openLines  int64
 	joined     atomic.Int64 // memory of lines that have not ended
-	doubt      bool         // the checkpoint may be older than what was sent
+	doubt      atomic.Bool  // the checkpoint may be older than what was sent
+	told       bool         // Set was called
 
 	mu      sync.Mutex
 	sources map[string]*source
@@ -138,16 +139,17 @@ func New(cfg Config) (*Follower, error) {
 	}
 	var damaged int
 	var err error
-	if f.checkpoint, damaged, err = openCheckpoint(cfg.StateDir); err != nil {
+	if f.checkpoint, damaged, err = openCheckpoint(cfg.StateDir, cfg.Returning || len(f.hold.ids()) > 0); err != nil {
 		return nil, err
 	}
-	switch lost := f.checkpoint.fresh && (cfg.Returning || len(f.hold.ids()) > 0); {
+	f.doubt.Store(f.checkpoint.doubt)
+	switch {
 	case damaged > 0:
-		f.doubt = true
 		f.log.Warn("the checkpoint is damaged; logs whose place is not known are read again from what is at hand, and lines that are stored already are looked up", "records", damaged)
-	case lost:
-		f.doubt = true
+	case f.checkpoint.doubt && f.checkpoint.fresh:
 		f.log.Warn("the checkpoint of the last run is gone; logs are read again from what is at hand, and lines that are stored already are looked up", "path", f.checkpoint.path)
+	case f.checkpoint.doubt:
+		f.log.Warn("the checkpoint was damaged or gone at an earlier start; lines that are stored already are still looked up")
 	}
 	f.known = maps.Clone(f.checkpoint.last)
 	f.metrics = newMetrics(cfg.Registry, f)
@@ -200,6 +202,7 @@ func (f *Follower) HoldProblem() string { return f.hold.Problem() }
 func (f *Follower) Set(targets []Target) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.told = true
 	named := make(map[string]bool, len(targets))
 	for _, t := range targets {
 		named[t.ID] = true

@@ -59,6 +59,7 @@ type generation struct {
 	flying  [2]bool // a receipt is under way
 	granted [2]int  // revision that the checkpoint knows: it may be sent
 
+	whole    bool   // the first entry ends a line
 	headEnd  int64  // behind the first entry
 	headTail []byte // its last bytes
 	at       string // path of the file as last seen in the container's folder, "" if gone
@@ -95,6 +96,7 @@ func parseHoldName(name string) (g generation, ok bool) {
 type head struct {
 	nanos     int64 // time of the first entry
 	from, end int64 // where that entry lies
+	whole     bool  // it ends a line
 }
 
 var errNoEntry = errors.New("no whole entry yet")
@@ -143,7 +145,7 @@ func readHead(r io.ReaderAt, skipHole func(int64) int64) (head, error) {
 		line := b[:nl]
 		for at := 0; at < len(line); at = pipeline.Resync(line, at+1) {
 			if p.Parse(line[at:], &e) == nil {
-				return head{nanos: e.Nanos, from: off + int64(at), end: off + int64(nl) + 1}, nil
+				return head{nanos: e.Nanos, from: off + int64(at), end: off + int64(nl) + 1, whole: e.Whole}, nil
 			}
 		}
 		off += int64(nl) + 1

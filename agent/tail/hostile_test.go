@@ -478,7 +478,7 @@ func TestUnlinkedLate(t *testing.T) {
 	if err := os.Rename(left, filepath.Join(w.hold, c.id, done.Hold)); err != nil {
 		t.Fatal(err)
 	}
-	ck, _, err := openCheckpoint(w.state)
+	ck, _, err := openCheckpoint(w.state, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -559,7 +559,7 @@ func TestFutureClock(t *testing.T) {
 // and once there is room again the file says all of it.
 func TestCheckpointOnFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	c, _, err := openCheckpoint(dir)
+	c, _, err := openCheckpoint(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -588,7 +588,7 @@ func TestCheckpointOnFullDisk(t *testing.T) {
 	if err := c.close(); err != nil {
 		t.Fatal(err)
 	}
-	c, damaged, err := openCheckpoint(dir)
+	c, damaged, err := openCheckpoint(dir, false)
 	if err != nil || damaged != 0 {
 		t.Fatal(damaged, err)
 	}

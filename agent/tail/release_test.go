@@ -25,7 +25,7 @@ func TestInspectHold(t *testing.T) {
 	}
 	done, half, named, later, unknown := add(1), add(2), add(3), add(4), add(5)
 	must(t, os.Link(filepath.Join(hold, named.Hold), filepath.Join(w.root, "other")), os.WriteFile(filepath.Join(hold, "container.json"), nil, 0o600))
-	ck, _, err := openCheckpoint(w.state)
+	ck, _, err := openCheckpoint(w.state, false)
 	must(t, err)
 	must(t, ck.save([]state{{ID: c.id, Generations: []generation{*done, *half, *named, *later},
 		Settled: [2]Position{{Generation: 2, Offset: 300}, {Generation: 3}}}}), ck.close())

@@ -458,3 +458,34 @@ func TestRegrown(t *testing.T) {
 	}
 	s.killed()
 }
+
+// TestDoubtOutlivesARun: after the checkpoint was lost, the first run does not
+// get far. The next one still knows that everything may have been sent.
+func TestDoubtOutlivesARun(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	s := w.stepper(Config{Returning: true, Sink: w.store}) // with data of an earlier run, but no checkpoint
+	for i := range 3 {
+		c.line(0, fmt.Sprint("line ", i))
+	}
+	s.killed() // before it has looked at anything
+	s = w.stepper(Config{Returning: true, Sink: w.store})
+	s.turn(c.id)
+	s.save()
+	for _, fl := range s.turn(c.id) {
+		if fl.Since != "*" {
+			t.Errorf("lines are sent with Since %q", fl.Since)
+		}
+		w.store.add(&fl.Batch) // stored, and killed before the answer
+	}
+	s.killed()
+	s = w.stepper(Config{Returning: true, Sink: w.store})
+	if s.f.doubt.Load() {
+		t.Error("there is doubt although the checkpoint says of each source what may have been sent")
+	}
+	for _, fl := range s.turn(c.id) {
+		if fl.Since != "*" {
+			t.Errorf("lines are sent again with Since %q", fl.Since)
+		}
+	}
+	s.killed()
+}

@@ -72,7 +72,28 @@ func (f *Follower) writeCheckpoint() error {
 	for i, s := range changed {
 		f.afterCheckpoint(s, states[i])
 	}
-	return nil
+	return f.trust()
+}
+
+// trust ends the doubt about the checkpoint when it says of each source what was
+// at hand at the first look, all of which may have been sent.
+func (f *Follower) trust() error {
+	if !f.doubt.Load() {
+		return nil
+	}
+	f.mu.Lock()
+	over := f.told
+	for _, s := range f.sources {
+		s.mu.Lock()
+		over = over && s.saved
+		s.mu.Unlock()
+	}
+	f.mu.Unlock()
+	if !over {
+		return nil
+	}
+	f.doubt.Store(false)
+	return f.checkpoint.trust()
 }
 
 // sight notes which backing indices are written to now, before the checkpoint
@@ -99,7 +120,7 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 		return
 	}
 	s.mu.Lock()
-	s.horizon = st.Horizon
+	s.horizon, s.saved = st.Horizon, s.saved || s.begun
 	s.durable = lower(st.Settled)
 	for _, g := range st.Generations {
 		if !g.Done {

@@ -159,7 +159,7 @@ func (s *source) identify(files []logFile, h *hold) found {
 				return true
 			}
 			if !file.gz {
-				return s.copies(fresh, g)
+				return copies(fresh, g)
 			}
 			return compresses(fresh, g, h.folder(s.id), s.shares(g))
 		}
@@ -199,7 +199,7 @@ func openFresh(file logFile) (*generation, error) {
 		f.Close()
 		return nil, err
 	}
-	g.file, g.Head, g.headEnd = f, h.nanos, h.end
+	g.file, g.Head, g.headEnd, g.whole = f, h.nanos, h.end, h.whole
 	if !file.gz {
 		g.From = h.from
 	} else if sum, _, ok := gzipTrailer(f); ok {

@@ -17,6 +17,9 @@ func (s *source) snapshot() state {
 			*b = boundary{} // nobody reads it again
 		}
 	}
+	if st.Horizon.before(s.sent) {
+		st.Sent = s.sent
+	}
 	st.Trails, st.Flushed, st.Mark, st.Heads = s.trails, s.flushed, s.mark(), s.heads
 	st.Gone = s.finished && !s.flying() && !s.owes()
 	if !s.begun {

@@ -62,6 +62,7 @@ type source struct {
 	horizon  Position // nothing may be handed to the sink above it
 	durable  Position // the checkpoint knows that all before it is settled
 	dirty    bool     // differs from the checkpoint
+	saved    bool     // the checkpoint has it as it is in this run
 	finished bool     // gone, and read to its end
 	dropped  bool     // finished, and the checkpoint knows it: whatever still comes in is too late
 	parked   bool     // waits for the checkpoint or for a batch to settle
@@ -128,6 +129,9 @@ func newSource(t Target, st state, known bool) *source {
 	}
 	s.resume, s.durable = st.Settled, lower(st.Settled)
 	s.horizon, s.sent = st.Horizon, st.Horizon
+	if s.sent.before(st.Sent) {
+		s.sent = st.Sent
+	}
 	s.marked, s.heads = st.Mark, st.Heads
 	s.trails, s.flushed, s.mayFlush = st.Trails, st.Flushed, [2]bool{true, true}
 	s.owing = true

@@ -45,6 +45,7 @@ func (t *trail) forget(settled Position) {
 func (s *source) doubt() {
 	// Receipts that are not known of any more have smaller numbers.
 	s.revisions = int(time.Now().Unix())
+	s.dirty = true
 	if n := len(s.gens); n > 0 {
 		last := s.gens[n-1]
 		s.sent = Position{Generation: last.N, Offset: last.size}
