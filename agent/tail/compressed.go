@@ -75,5 +75,12 @@ func (g *generation) sumHeld(holdDir string) bool {
 	return true
 }
 
+// copies says whether the file of fresh is a copy of that of g, as logrotate makes
+// one before it truncates the file (copytruncate): it begins with the very same
+// entry. Files of a huge line are left to the time at which they began alone.
+func (s *source) copies(fresh, g *generation) bool {
+	return g.HeadSum != 0 && g.HeadSum == fresh.HeadSum && g.From == fresh.From && !s.shares(g)
+}
+
 // shares says whether another file begins with the same time as g.
 func (s *source) shares(g *generation) bool { return s.heads.runs(g.Head) > 0 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"mesoscope/internal/jsonfile"
 )
 
 // TestCompressesHeldCopy: what is held of a generation may be a compressed file
@@ -35,4 +37,38 @@ func TestCompressesHeldCopy(t *testing.T) {
 	if !compresses(write("copy", "one piece of a line"), g, dir, true) {
 		t.Error("a copy is not recognised")
 	}
+}
+
+// TestCopyTruncate: an operator's logrotate copies the file and truncates it. The
+// copy is what was read already.
+func TestCopyTruncate(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	w.start()
+	c.line(0, "one")
+	c.line(0, "two")
+	w.expect(c, 0, "one", "two")
+	text, err := os.ReadFile(c.writer.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.writer.Path()+".1", text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(c.writer.Path(), 0); err != nil {
+		t.Fatal(err)
+	}
+	c.line(0, "three")
+	w.expect(c, 0, "one", "two", "three")
+	w.until("settled", func() bool { return w.source(c).LagBytes == 0 })
+	if err := w.agent.f.writeCheckpointNow(); err != nil {
+		t.Fatal(err)
+	}
+	w.kill()
+	w.start()
+	c.line(0, "four")
+	w.expect(c, 0, "one", "two", "three", "four")
+	if n := w.store.sink.repeated; n > 0 {
+		t.Errorf("%d lines were sent again, as if nobody had known the copy", n)
+	}
+	w.kill()
 }

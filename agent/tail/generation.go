@@ -55,7 +55,7 @@ type generation struct {
 	Final    [2]bool `json:"final,omitzero"`
 
 	due     [2]int  // revision of the receipt that is to be sent, 0: none
-	fresh   bool    // found by the first look of this run, and not known before
+	fresh   bool    // found by the last look at the folder
 	flying  [2]bool // a receipt is under way
 	granted [2]int  // revision that the checkpoint knows: it may be sent
 

@@ -55,11 +55,11 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 			s.doubt()
 		}
 		s.begin(f.cursors)
-		if s.unproven != "" {
-			f.log.Warn("log files may have come and gone while no agent ran: lines may be missing", "container", s.id, "path", s.target.Path, "reason", s.unproven)
-			s.unprove(f.metrics)
-		}
 		changed = true
+	}
+	if s.missed != "" {
+		f.log.Warn("log files may have come and gone unseen: lines may be missing", "container", s.id, "path", s.target.Path, "reason", s.missed)
+		s.unprove(f.metrics)
 	}
 	s.noteLive()
 	return changed || s.problem != "", nil

@@ -18,6 +18,7 @@ type sinkState struct {
 	index    int            // number of the write index
 	where    map[string]int // id -> number of the index that has it
 	dead     map[string]bool
+	repeated int            // documents that were there already
 	refuses  map[string]int // destination -> how many more batches it gives back
 	receipts map[string]noted
 	gaps     map[string]receipt.Gap
@@ -95,6 +96,7 @@ func (s *sinkState) first(b *record.Batch, i int, id string) {
 // again is for a document that is there already: whoever sends it has to know
 // that this can be, and in which index at the earliest.
 func (s *sinkState) again(t *testing.T, b *record.Batch, i int, id string) {
+	s.repeated++
 	if s.dead[id] {
 		b.Mark(i, record.DeadLettered)
 		return

@@ -236,15 +236,22 @@ func (f *Follower) lose(s *source, g *generation, from int64, why error) {
 }
 
 // unprove notes that nobody knows what came and went before the first file that
-// was not known when the agent ended.
+// the last look has found, or before the youngest one.
 func (s *source) unprove(m *metrics) {
+	why := s.missed
+	s.missed, s.unproven = "", why
+	if len(s.gens) == 0 {
+		return
+	}
+	first := s.gens[len(s.gens)-1]
 	for _, g := range s.gens {
 		if g.fresh {
-			g.Doubt = s.unproven
-			s.noteGap(g, "unproven", g.From, 0, g.Doubt, m)
-			return
+			first = g
+			break
 		}
 	}
+	first.Doubt = why
+	s.noteGap(first, "unproven", first.From, 0, why, m)
 }
 
 // reopen is for a container that was taken for gone, and is not.
@@ -258,6 +265,9 @@ func (s *source) reopen() {
 func (s *source) noteGap(g *generation, kind string, from, bytes int64, why string, m *metrics) {
 	m.gaps.WithLabelValues(kind).Inc()
 	s.gaps++
+	if slices.ContainsFunc(g.Gaps, func(p gap) bool { return p.Reason == why && p.From == from }) {
+		return // the same again at the same place: one document says it
+	}
 	at := max(s.counts[0].last, s.counts[1].last, g.Head)
 	g.Gaps = append(g.Gaps, gap{Gap: receipt.Gap{Reason: why, From: from, Bytes: bytes}, At: at})
 	s.owing, s.dirty = true, true

@@ -78,6 +78,7 @@ func (s *source) scan(h *hold) (changed bool, err error) {
 	const looks = 20
 	s.checkHeld(h.folder(s.id))
 	for range looks {
+		told := s.births.told.Load()
 		files, err := listLogs(s.target.Path)
 		gone := errors.Is(err, os.ErrNotExist)
 		if err != nil && !gone {
@@ -92,7 +93,7 @@ func (s *source) scan(h *hold) (changed bool, err error) {
 			found.drop()
 			continue
 		}
-		return s.take(found, gone, h), nil
+		return s.take(found, gone, told, h), nil
 	}
 	return false, errRestless
 }
@@ -157,7 +158,10 @@ func (s *source) identify(files []logFile, h *hold) found {
 			if g.Ino == file.ino && g.From == fresh.From && !g.Lost && (g.Modified == 0 || g.Modified == file.modified) {
 				return true
 			}
-			return file.gz && compresses(fresh, g, h.folder(s.id), s.shares(g))
+			if !file.gz {
+				return s.copies(fresh, g)
+			}
+			return compresses(fresh, g, h.folder(s.id), s.shares(g))
 		}
 		if g := s.find(same); g != nil {
 			fd.known = append(fd.known, match{g, file})
@@ -205,13 +209,13 @@ func openFresh(file logFile) (*generation, error) {
 }
 
 // take enters what was found into the chain.
-func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
+func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
 	var before []string
 	for _, g := range s.gens {
 		before = append(before, g.at)
 		g.at = ""
 	}
-	newest := len(s.gens) > 0 && !s.begun
+	severed := len(s.gens) > 0 // the last file that is known has no name any more
 	for _, m := range fd.known {
 		m.g.at = m.file.path
 		if !m.file.gz {
@@ -222,20 +226,21 @@ func (s *source) take(fd found, gone bool, h *hold) (changed bool) {
 			s.dirty = true
 		}
 		if m.g == s.gens[len(s.gens)-1] {
-			newest = false
+			severed = false
 		}
 	}
-	if newest && len(fd.fresh) > 0 {
-		// After a down time, the last file that is known has no name any more:
-		// others may have come and gone after it.
-		s.unproven = s.chainBroken(fd, h.folder(s.id))
+	if severed && len(fd.fresh) > 0 && (!s.begun || !s.births.counts()) {
+		// Others may have come and gone after it.
+		s.missed = s.chainBroken(fd, h.folder(s.id))
 	}
+	s.countBirths(told, fd.fresh, len(fd.fresh) > 0 || len(fd.known) > 0 && fd.known[0].file.path == s.target.Path)
 	for i, at := range before {
+		s.gens[i].fresh = false
 		changed = changed || s.gens[i].at != at
 	}
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
 		g := fd.fresh[i]
-		g.N, g.Path, g.fresh = s.next, s.target.Path, !s.begun
+		g.N, g.Path, g.fresh = s.next, s.target.Path, true
 		g.Run = s.heads.meet(g.Head)
 		s.next++
 		if !s.target.Steady {

@@ -47,6 +47,8 @@ type source struct {
 	looking ticket      // for the keeper
 	reading ticket      // for the workers
 	watched atomic.Bool // changes in the folder are told by the watcher
+	base    string      // name of the live file
+	births  births      // of live files; all but told is guarded by mu
 	live    atomic.Bool // the youngest generation is the file that Docker writes to
 
 	// mu guards all below. A worker holds it while it reads a piece, never
@@ -99,6 +101,7 @@ type source struct {
 
 	problem    string // what is wrong at present
 	unreadable error  // of a file of the log, at the last look
+	missed     string // why files may have come and gone since the look before; "": they have not
 	unproven   string // why files may have come and gone while no agent ran; "": they have not
 	garbage    int64  // bytes that are no entries
 	gaps       int64  // times that bytes were lost
@@ -108,7 +111,7 @@ type source struct {
 }
 
 func newSource(t Target, st state, known bool) *source {
-	s := &source{id: t.ID, target: t, next: 1, caughtUp: time.Now(), openAt: time.Now(), openWait: openFirst}
+	s := &source{id: t.ID, base: filepath.Base(t.Path), target: t, next: 1, caughtUp: time.Now(), openAt: time.Now(), openWait: openFirst}
 	s.looking.source, s.reading.source = s, s
 	if !known {
 		return s

@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"bytes"
 	"encoding/binary"
 	"os"
 	"sync"
@@ -85,6 +86,7 @@ func (w *watcher) run(wake func(s *source, names bool)) {
 			wd := int32(binary.NativeEndian.Uint32(b))
 			mask := binary.NativeEndian.Uint32(b[4:])
 			size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
+			name := b[unix.SizeofInotifyEvent:size]
 			b = b[size:]
 			if mask&unix.IN_Q_OVERFLOW != 0 {
 				w.wakeAll(wake)
@@ -100,6 +102,9 @@ func (w *watcher) run(wake func(s *source, names bool)) {
 				w.blind.Store(true)
 			}
 			w.mu.Unlock()
+			if s != nil && mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && string(bytes.TrimRight(name, "\x00")) == s.base {
+				s.births.told.Add(1)
+			}
 			if s != nil {
 				wake(s, mask&unix.IN_MODIFY == 0)
 			}
@@ -116,6 +121,7 @@ func (w *watcher) wakeAll(wake func(s *source, names bool)) {
 	}
 	w.mu.Unlock()
 	for _, s := range all {
+		s.births.overflow.Store(true)
 		wake(s, true)
 	}
 }
