@@ -1,15 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // cycles kills the agent again and again, each time some 100 ms to 1 s after it
-// was started, while containers write and rotate and answers are lost.
+// was started, while containers write and rotate, answers are lost and now and then
+// a new backing index begins.
 func (h *harness) cycles() error {
 	said := time.Now()
-	lossy := weathers()[3]
+	all := weathers()
+	lossy := all[slices.IndexFunc(all, func(w *weather) bool { return w.name == "cut-after" })]
 	for i := range h.opt.cycles {
 		if h.ctx.Err() != nil {
 			return h.ctx.Err()
@@ -28,6 +32,11 @@ func (h *harness) cycles() error {
 		if err := h.kill(); err != nil {
 			return err
 		}
+		if h.r.IntN(15) == 0 {
+			if err := h.sink.Rollover(); err != nil && !errors.Is(err, errNotNow) {
+				return err
+			}
+		}
 		if h.r.IntN(2) == 0 {
 			h.wait(time.Duration(h.r.IntN(150)) * time.Millisecond)
 		}
@@ -36,7 +45,7 @@ func (h *harness) cycles() error {
 		}
 		if time.Since(said) > 10*time.Second {
 			said = time.Now()
-			fmt.Fprintf(h.out, "%5.0f s: %d cycles, %d stored\n", time.Since(h.began).Seconds(), i+1, h.sink.Arrived())
+			fmt.Fprintf(h.out, "%5.0f s: %d cycles, %d bulks\n", time.Since(h.began).Seconds(), i+1, h.sink.Bulks())
 		}
 	}
 	return nil

@@ -15,6 +15,9 @@ type history struct {
 	times map[int64]*truth
 	files map[int]logFile
 	lost  map[int][]lostPart
+	// tails are files with the rest of a line whose beginning was destroyed: it may
+	// count as a line there.
+	tails map[int]bool
 }
 
 // A truth is a line with what became of it.
@@ -28,7 +31,7 @@ type truth struct {
 }
 
 func (h *harness) readHistory(c *container) (*history, error) {
-	t := &history{c: c, times: map[int64]*truth{}, files: map[int]logFile{}, lost: map[int][]lostPart{}}
+	t := &history{c: c, times: map[int64]*truth{}, files: map[int]logFile{}, lost: map[int][]lostPart{}, tails: map[int]bool{}}
 	err := readJournal(c.spec.Journal, func(e entry) {
 		switch {
 		case e.Line != nil:
@@ -51,6 +54,11 @@ func (h *harness) readHistory(c *container) (*history, error) {
 				return nil, fmt.Errorf("journal of %s: line %d of %s is noted as %d", c.spec.Name, i+1, streams[k], l.N)
 			}
 			l.damaged = slices.ContainsFunc(l.Parts, t.destroyed)
+			if l.damaged {
+				for _, p := range l.Parts[1:] {
+					t.tails[p.File] = true
+				}
+			}
 			if len(l.Parts) > 0 {
 				count[l.Parts[0].File]++
 				l.ordinal = count[l.Parts[0].File]
@@ -65,9 +73,9 @@ func (t *history) destroyed(p part) bool {
 	return slices.ContainsFunc(t.lost[p.File], func(l lostPart) bool { return p.From < l.To && p.To > l.From })
 }
 
-// whole says whether nothing of a file was ever destroyed, so that its lines
-// have the numbers that they were given.
-func (t *history) whole(file int) bool { return len(t.lost[file]) == 0 }
+// whole says whether nothing of a file was ever destroyed, nor of a line that ends
+// in it, so that its lines have the numbers that they were given.
+func (t *history) whole(file int) bool { return len(t.lost[file]) == 0 && !t.tails[file] }
 
 // number is how many lines of stream k begin in a file.
 func (t *history) number(k, file int) (n int64) {

@@ -40,6 +40,9 @@ func newRealSink(s *sky, address, lines string) (*realSink, error) {
 		return nil, fmt.Errorf("-elasticsearch: %w", err)
 	}
 	p := &realSink{sky: s, lines: lines, to: to, forward: httputil.NewSingleHostReverseProxy(to), client: &http.Client{Timeout: time.Minute}}
+	p.forward.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.WriteHeader(http.StatusBadGateway) // mostly the agent was killed; else it says so itself
+	}
 	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, err
 	}

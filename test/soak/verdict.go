@@ -179,8 +179,8 @@ func (v *verdict) document(stored fakees.Doc, remnants bool) error {
 	return nil
 }
 
-// see notes that something is stored of a generation. Several files that cannot
-// be told apart count as seen all.
+// see notes that something is stored of a generation. Of several files that
+// cannot be told apart nobody knows which one it is.
 func (v *verdict) see(t *history, generation string) {
 	ino, head, ok := parseGeneration(generation)
 	if !ok || v.names[t.c.spec.ID+"/"+generation] != 0 {
@@ -189,10 +189,8 @@ func (v *verdict) see(t *history, generation string) {
 	if v.seen[t] == nil {
 		v.seen[t] = map[int]bool{}
 	}
-	for _, f := range t.files {
-		if f.Ino == ino && f.Head == head {
-			v.seen[t][f.N] = true
-		}
+	if f, one := t.find(ino, head); one && f.Ino == ino {
+		v.seen[t][f.N] = true
 	}
 }
 
