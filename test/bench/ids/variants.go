@@ -8,7 +8,7 @@ import (
 	"math/rand/v2"
 )
 
-// settings are of an index; "" takes one out.
+// settings are of an index.
 type settings map[string]any
 
 // A key is what an id is made from.
