@@ -11,7 +11,8 @@ import (
 // compresses says whether the compressed file z holds what g holds. The time of
 // the first entry alone does not tell: the files that a huge line fills share
 // it. So the size is compared, and the checksum where g's file is held, or was
-// when it was released. shared says that others begin with that time too.
+// when it was released. shared says that others begin with that time too,
+// and so may others that were forgotten if the first entry does not end its line.
 func compresses(z, g *generation, holdDir string, shared bool) bool {
 	sum, size, ok := gzipTrailer(z.file)
 	switch {
@@ -20,7 +21,7 @@ func compresses(z, g *generation, holdDir string, shared bool) bool {
 	case g.Sum != nil:
 		return *g.Sum == sum
 	case g.Hold == "":
-		return !shared && (g.Size == 0 || uint32(g.Size) == size)
+		return z.whole && !shared && (g.Size == 0 || uint32(g.Size) == size)
 	}
 	same, ok := g.heldSize(holdDir, sum, size)
 	return same || ok && g.sumHeld(holdDir) && *g.Sum == sum

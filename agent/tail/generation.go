@@ -25,7 +25,7 @@ type generation struct {
 	Ino  uint64 `json:"ino"`            // of the file that was seen first, or of its compressed copy
 	Head int64  `json:"head"`           // time of the first entry, ns
 	From int64  `json:"from,omitempty"` // where the first entry begins: behind NULs, if the file was truncated in place
-	Path string `json:"path"`           // of the live file when it was born
+	Path string `json:"path,omitempty"` // of the live file when it was born; in the checkpoint only if it is another one by now
 	Hold string `json:"hold,omitempty"` // name of the link in the hold folder of the container
 	Done bool   `json:"done,omitempty"` // all of it is settled; remembered while a file of it exists
 	Lost bool   `json:"lost,omitempty"` // what was not read of it cannot be read any more

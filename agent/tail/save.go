@@ -133,9 +133,9 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 		if g.Hold == "" {
 			continue
 		}
-		if k != nil && k.Sum == nil && k.at != "" {
-			// It may be compressed one day, and the copy must not be taken for
-			// that of another file of the same huge line.
+		if k != nil && k.Sum == nil && s.compressed {
+			// Its compressed copy must not be taken for that of another file of
+			// the same huge line.
 			k.sumHeld(f.hold.folder(s.id))
 		}
 		if err := f.hold.release(s.id, g.Hold); err != nil {

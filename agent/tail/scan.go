@@ -128,6 +128,7 @@ func (s *source) identify(files []logFile, h *hold) found {
 		return slices.ContainsFunc(fd.known, func(m match) bool { return m.g == g })
 	}
 	for _, file := range files {
+		s.compressed = s.compressed || file.gz
 		if g := s.find(func(g *generation) bool { return g.Ino == file.ino && !g.Lost && (g.Hold != "" || g.file != nil) }); g != nil && !file.gz {
 			// A held or open file keeps its inode from being used again.
 			fd.known = append(fd.known, match{g, file})
@@ -153,15 +154,13 @@ func (s *source) identify(files []logFile, h *hold) found {
 			if g.Head != fresh.Head || taken(g) {
 				return false
 			}
+			if file.gz {
+				return compresses(fresh, g, h.folder(s.id), s.shares(g))
+			}
 			// The file of a generation that is lost has gone: what has its inode
 			// now is another one, even if it begins within the same huge line.
-			if g.Ino == file.ino && g.From == fresh.From && !g.Lost && (g.Modified == 0 || g.Modified == file.modified) {
-				return true
-			}
-			if !file.gz {
-				return copies(fresh, g)
-			}
-			return compresses(fresh, g, h.folder(s.id), s.shares(g))
+			return g.Ino == file.ino && g.From == fresh.From && !g.Lost && (g.Modified == 0 || g.Modified == file.modified) &&
+				(g.HeadSum == 0 || g.HeadSum == fresh.HeadSum) || copies(fresh, g)
 		}
 		if g := s.find(same); g != nil {
 			fd.known = append(fd.known, match{g, file})

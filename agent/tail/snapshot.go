@@ -10,7 +10,11 @@ func (s *source) snapshot() state {
 		if g.N < low {
 			g.Done = true
 		}
-		st.Generations = append(st.Generations, g.clone())
+		c := g.clone()
+		if c.Path == s.target.Path {
+			c.Path = "" // there may be thousands of files that are still to be read
+		}
+		st.Generations = append(st.Generations, c)
 	}
 	for k := range s.flushed {
 		if b := &s.flushed[k]; b.set() && !st.Settled[k].before(b.End) {

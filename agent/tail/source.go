@@ -83,6 +83,7 @@ type source struct {
 	flushed     [2]boundary // where a line was ended that nothing had ended
 	mayFlush    [2]bool     // the checkpoint knows that boundary
 	heads       heads
+	compressed  bool // the folder has had compressed files
 	attrs       []byte
 	marked      mark // what stood before the place to go on at when the last agent ended
 
@@ -123,6 +124,9 @@ func newSource(t Target, st state, known bool) *source {
 			g.Gaps[n].granted, g.Gaps[n].again = true, true
 		}
 		g.granted = g.Revision
+		if g.Path == "" {
+			g.Path = t.Path
+		}
 		s.gens = append(s.gens, &g)
 		s.next = max(s.next, g.N+1)
 		s.dirty = s.dirty || g.Done && g.Hold != "" // killed before it was unlinked
