@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"bytes"
 	"compress/gzip"
 	"os"
 	"path/filepath"
@@ -71,4 +72,56 @@ func TestCopyTruncate(t *testing.T) {
 		t.Errorf("%d lines were sent again, as if nobody had known the copy", n)
 	}
 	w.kill()
+}
+
+// TestHeldTooLate: a file loses its name to its compressed copy between the look
+// that found it and the link. The copy is held instead.
+func TestHeldTooLate(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	s := w.stepper(Config{})
+	c.line(0, "one")
+	s.turn(c.id)
+	src := s.f.sources[c.id]
+	g := src.gens[0]
+	path := c.writer.Path()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.f.hold.release(c.id, g.Hold); err != nil { // as if it could not be made
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".1.gz", packed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s.turn(c.id)
+	if g.Hold == "" || g.HoldIno == 0 {
+		t.Fatalf("the copy is not held: %q, inode %d", g.Hold, g.HoldIno)
+	}
+	s.save()
+	s.killed()
+	if err := os.Remove(path + ".1.gz"); err != nil { // rotated away
+		t.Fatal(err)
+	}
+	s = w.stepper(Config{})
+	for range 2 {
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	w.expect(c, 0, "one")
+	if n := w.source(c).Gaps; n != 0 {
+		t.Errorf("%d gaps", n)
+	}
+	s.killed()
 }

@@ -27,9 +27,12 @@ type generation struct {
 	From int64  `json:"from,omitempty"` // where the first entry begins: behind NULs, if the file was truncated in place
 	Path string `json:"path,omitempty"` // of the live file when it was born; in the checkpoint only if it is another one by now
 	Hold string `json:"hold,omitempty"` // name of the link in the hold folder of the container
-	Done bool   `json:"done,omitempty"` // all of it is settled; remembered while a file of it exists
-	Lost bool   `json:"lost,omitempty"` // what was not read of it cannot be read any more
-	Size int64  `json:"size,omitempty"` // uncompressed, once it has been read to its end
+	// HoldIno is the inode of what is held, if that is not Ino: the compressed
+	// copy of a file that lost its last name before it could be held.
+	HoldIno uint64 `json:"holdino,omitempty"`
+	Done    bool   `json:"done,omitempty"` // all of it is settled; remembered while a file of it exists
+	Lost    bool   `json:"lost,omitempty"` // what was not read of it cannot be read any more
+	Size    int64  `json:"size,omitempty"` // uncompressed, once it has been read to its end
 	// Modified is when the file was written last, ns, once it has been read to
 	// its end. It tells the file from one that got its inode after it, should
 	// both begin within the same huge line.
@@ -78,6 +81,11 @@ func (g *generation) name() string {
 		name += "-" + strconv.Itoa(g.Run)
 	}
 	return name
+}
+
+// pinned says whether something keeps the inode Ino from being used again.
+func (g *generation) pinned() bool {
+	return g.Hold != "" && g.HoldIno == 0 || g.file != nil && g.inflate == nil
 }
 
 // holdName is the name of the link, which says all that is needed to recognise

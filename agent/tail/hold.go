@@ -43,7 +43,10 @@ func (h *hold) link(id string, g *generation) {
 	switch {
 	case err == nil, errors.Is(err, os.ErrExist):
 		h.works(g.file)
-		g.Hold = name
+		g.Hold, g.HoldIno = name, 0
+		if fi, err := g.file.Stat(); err == nil && inode(fi) != g.Ino {
+			g.HoldIno = inode(fi)
+		}
 		g.close()
 	case errors.Is(err, os.ErrNotExist):
 		// It has no name left: only the descriptor keeps it.

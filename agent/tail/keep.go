@@ -55,6 +55,9 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 			s.doubt()
 		}
 		s.begin(f.cursors)
+		if why := s.forgotten(); why != "" && s.missed == "" {
+			s.missed = why
+		}
 		changed = true
 	}
 	if s.missed != "" {

@@ -129,7 +129,7 @@ func (s *source) identify(files []logFile, h *hold) found {
 	}
 	for _, file := range files {
 		s.compressed = s.compressed || file.gz
-		if g := s.find(func(g *generation) bool { return g.Ino == file.ino && !g.Lost && (g.Hold != "" || g.file != nil) }); g != nil && !file.gz {
+		if g := s.find(func(g *generation) bool { return g.Ino == file.ino && !g.Lost && g.pinned() }); g != nil && !file.gz {
 			// A held or open file keeps its inode from being used again.
 			fd.known = append(fd.known, match{g, file})
 			continue
@@ -207,6 +207,23 @@ func openFresh(file logFile) (*generation, error) {
 	return g, nil
 }
 
+// holdLate holds a file whose link was taken away, or could not be made before: a
+// file that is compressed loses its name at any moment, and then its copy is held.
+func (s *source) holdLate(g *generation, h *hold) {
+	c := generation{N: g.N, Ino: g.Ino, Head: g.Head, From: g.From, HeadSum: g.HeadSum, at: g.at}
+	if c.open("") != nil {
+		return // what is open stays so
+	}
+	h.link(s.id, &c)
+	if c.Hold == "" {
+		c.close()
+		return
+	}
+	g.close()
+	g.Hold, g.HoldIno = c.Hold, c.HoldIno
+	s.dirty = true
+}
+
 // take enters what was found into the chain.
 func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
 	var before []string
@@ -220,9 +237,8 @@ func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
 		if !m.file.gz {
 			m.g.size = max(m.g.size, m.file.size)
 		}
-		if h.dir != "" && m.g.Hold == "" && m.g.Ino == m.file.ino && !m.g.Done && !s.target.Steady && m.g.open("") == nil {
-			h.link(s.id, m.g) // its link was taken away, or could not be made before
-			s.dirty = true
+		if h.dir != "" && m.g.Hold == "" && !m.g.Done && !m.g.Lost && !s.target.Steady && (m.g.Ino == m.file.ino || m.file.gz) {
+			s.holdLate(m.g, h)
 		}
 		if m.g == s.gens[len(s.gens)-1] {
 			severed = false

@@ -2,10 +2,12 @@ package tail
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -212,14 +214,12 @@ var errLost = errors.New("the file is gone and was not held")
 // know: the agent was killed after it had linked and before it had written
 // that down, or the checkpoint was lost.
 func (s *source) adoptHeld(holdDir string) {
-	names, err := os.ReadDir(holdDir)
-	if err != nil {
-		return
-	}
-	for _, e := range names {
-		g, ok := parseHoldName(e.Name())
-		if !ok || s.find(func(k *generation) bool { return k.Ino == g.Ino && k.Head == g.Head }) != nil ||
-			s.find(func(k *generation) bool { return k.N == g.N }) != nil {
+	for _, g := range heldIn(holdDir) {
+		known := s.find(func(k *generation) bool {
+			// An inode that nothing keeps may have come back to another file.
+			return k.N == g.N || k.Ino == g.Ino && k.Head == g.Head && (k.Hold != "" || !k.Done)
+		})
+		if known != nil {
 			continue
 		}
 		g.Path = s.target.Path
@@ -228,10 +228,32 @@ func (s *source) adoptHeld(holdDir string) {
 			i--
 		}
 		g.Run = s.heads.meet(g.Head)
-		s.gens = append(s.gens[:i], append([]*generation{&g}, s.gens[i:]...)...)
+		s.gens = slices.Insert(s.gens, i, g)
 		s.next = max(s.next, g.N+1)
 		s.dirty = true
 	}
+}
+
+// heldIn are the generations to which the links in a folder belong, oldest
+// first.
+func heldIn(dir string) (gens []*generation) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range names {
+		g, ok := parseHoldName(e.Name())
+		fi, err := e.Info()
+		if !ok || err != nil {
+			continue
+		}
+		if inode(fi) != g.Ino {
+			g.HoldIno = inode(fi)
+		}
+		gens = append(gens, &g)
+	}
+	slices.SortFunc(gens, func(a, b *generation) int { return cmp.Compare(a.N, b.N) })
+	return gens
 }
 
 // checkHeld forgets the links that are not there any more: nothing keeps the
@@ -241,11 +263,28 @@ func (s *source) checkHeld(holdDir string) {
 		if g.Hold == "" {
 			continue
 		}
-		if fi, err := os.Stat(filepath.Join(holdDir, g.Hold)); err != nil || inode(fi) != g.Ino {
-			g.Hold = ""
+		if fi, err := os.Stat(filepath.Join(holdDir, g.Hold)); err != nil || inode(fi) != cmp.Or(g.HoldIno, g.Ino) {
+			g.Hold, g.HoldIno = "", 0
 			s.dirty = true
 		}
 	}
+}
+
+// forgotten says why lines may be missing among those that were not settled: the
+// numbers of the files that are known have a gap. A file had been seen that could
+// not be held, and neither the checkpoint nor a link tells of it.
+func (s *source) forgotten() string {
+	n := s.settled().Generation
+	if n == 0 {
+		return ""
+	}
+	for _, g := range s.gens {
+		if g.N > n+1 {
+			return "a log file could not be held, and was forgotten when the agent ended"
+		}
+		n = max(n, g.N)
+	}
+	return ""
 }
 
 func (s *source) find(ok func(*generation) bool) *generation {
