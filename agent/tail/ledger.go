@@ -34,6 +34,14 @@ func lower(streams [2]Position) Position {
 	return streams[0]
 }
 
+// later is the one of two places that lies behind the other.
+func later(p, q Position) Position {
+	if p.before(q) {
+		return q
+	}
+	return p
+}
+
 // A flight is a batch on its way through a sink.
 type flight struct {
 	record.Batch

@@ -22,7 +22,7 @@ type gap struct {
 
 	granted bool // the checkpoint knows of it
 	flying  bool
-	again   bool // an earlier run may have sent it
+	again   bool // it may have been sent before
 }
 
 // openFirst and openEvery say how often a file that goes on gets a receipt, so
@@ -269,6 +269,6 @@ func (s *source) noteGap(g *generation, kind string, from, bytes int64, why stri
 		return // the same again at the same place: one document says it
 	}
 	at := max(s.counts[0].last, s.counts[1].last, g.Head)
-	g.Gaps = append(g.Gaps, gap{Gap: receipt.Gap{Reason: why, From: from, Bytes: bytes}, At: at})
+	g.Gaps = append(g.Gaps, gap{Gap: receipt.Gap{Reason: why, From: from, Bytes: bytes}, At: at, again: s.revisions > 0})
 	s.owing, s.dirty = true, true
 }

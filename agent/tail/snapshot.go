@@ -46,6 +46,8 @@ func (g *generation) clone() generation {
 // checkpoint has to be written again.
 const horizonAhead = 64 << 20
 
+// nextHorizon never goes back, although reading does: what was sent below an
+// earlier one can have been sent for ever.
 func (s *source) nextHorizon() Position {
 	if s.gen == nil {
 		return s.horizon
@@ -60,5 +62,5 @@ func (s *source) nextHorizon() Position {
 		p = Position{Generation: s.gens[i+1].N, Offset: s.gens[i+1].From}
 	}
 	p.Offset += ahead
-	return p
+	return later(p, s.horizon)
 }

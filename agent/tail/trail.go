@@ -48,10 +48,11 @@ func (s *source) doubt() {
 	s.dirty = true
 	if n := len(s.gens); n > 0 {
 		last := s.gens[n-1]
-		s.sent = Position{Generation: last.N, Offset: last.size}
+		sent := Position{Generation: last.N, Offset: last.size}
 		if last.at != s.target.Path {
-			s.sent.Offset = never // nobody writes to it any more
+			sent.Offset = never // nobody writes to it any more
 		}
+		s.sent = later(s.sent, sent)
 	}
 }
 
