@@ -142,9 +142,9 @@ func (s *source) receipt(g *generation, k int) (r receipt.Receipt, ok bool) {
 		return r, false
 	}
 	size, missing := end.Offset, int64(0)
-	if r.Final {
-		size += g.Missed
-		missing = g.Missed
+	if r.Final && g.Lost {
+		missing = max(0, g.LostSize-end.Offset)
+		size += missing
 	}
 	b := &g.Books[k]
 	t := func(o record.Outcome) tally { return b.Tallies[o-1] }

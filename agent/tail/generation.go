@@ -45,13 +45,14 @@ type generation struct {
 	Sum *uint32 `json:"sum,omitempty"`
 
 	// The books, see book.go; all by stream.
-	First  [2]int64    `json:"first,omitzero"`     // time of the first line that began here, ns
-	End    [2]Position `json:"end,omitzero"`       // where reading ended; Generation 0: not yet
-	Closed bool        `json:"closed,omitempty"`   // End is the end although no file follows
-	Books  [2]book     `json:"books,omitzero"`     // what was not simply delivered
-	Gaps   []gap       `json:"gaps,omitempty"`     // what was lost
-	Missed int64       `json:"missed,omitempty"`   // bytes behind End that were lost
-	Doubt  string      `json:"unproven,omitempty"` // why lines may be missing before this file
+	First    [2]int64    `json:"first,omitzero"`     // time of the first line that began here, ns
+	End      [2]Position `json:"end,omitzero"`       // where reading ended; Generation 0: not yet
+	Closed   bool        `json:"closed,omitempty"`   // End is the end although no file follows
+	Books    [2]book     `json:"books,omitzero"`     // what was not simply delivered
+	Gaps     []gap       `json:"gaps,omitempty"`     // what was lost
+	LostFrom int64       `json:"lostfrom,omitempty"` // of a Lost one: where the loss begins
+	LostSize int64       `json:"lostsize,omitempty"` // and how many bytes it is known to have had
+	Doubt    string      `json:"unproven,omitempty"` // why lines may be missing before this file
 	// Revision is that of the latest receipt that may have been sent, Final says
 	// that the last one is stored.
 	Revision [2]int  `json:"rev,omitzero"`

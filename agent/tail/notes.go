@@ -226,11 +226,16 @@ func (w *worker) sendNote(s *source, fl *flight) {
 	w.ready = append(w.ready, fl)
 }
 
-// lose notes that the bytes of g from offset on will never be read.
+// lose notes that the bytes of g from offset on will never be read, or not once
+// more.
 func (f *Follower) lose(s *source, g *generation, from int64, why error) {
-	n := max(0, g.size-from)
+	n := max(0, g.LostFrom-from)
+	if !g.Lost {
+		g.LostSize = max(g.size, g.Size, from)
+		n = g.LostSize - from
+	}
 	f.log.Error("lines are lost", "container", s.id, "file", g.Path, "generation", g.name(), "from_offset", from, "bytes", n, "reason", why)
-	g.Lost, g.ended, g.Missed = true, true, n
+	g.Lost, g.ended, g.LostFrom = true, true, from
 	s.noteGap(g, "lost", from, n, why.Error(), f.metrics)
 	g.close()
 }

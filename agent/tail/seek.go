@@ -113,7 +113,7 @@ func (s *source) end() {
 		if s.muted[k] || s.resume[k].Generation > s.gen.N {
 			continue
 		}
-		s.gen.End[k] = s.here(k, s.off)
+		s.gen.End[k] = later(s.here(k, s.off), s.resume[k]) // a lost file is left where reading goes back to
 		if n := s.joiners[k].Source(); n > 0 {
 			for _, p := range s.carry[k] {
 				n -= p.bytes

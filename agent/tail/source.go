@@ -210,6 +210,10 @@ func (s *source) land(fl *flight, settled bool) (wake bool) {
 
 var errLost = errors.New("the file is gone and was not held")
 
+// errLostAgain is for lines that were read before their file was lost, and are
+// needed again.
+var errLostAgain = errors.New("the file was lost before the answer for these lines arrived; those that are not stored cannot be read again")
+
 // adoptHeld takes in the links of the hold folder that the checkpoint does not
 // know: the agent was killed after it had linked and before it had written
 // that down, or the checkpoint was lost.

@@ -1,0 +1,77 @@
+package tail
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"mesoscope/internal/jsonfile"
+)
+
+// TestLostUnderWay: a file is truncated while lines of it are under way. They
+// are given back, or the agent dies: nobody can read them again, and that is
+// said too.
+func TestLostUnderWay(t *testing.T) {
+	for _, how := range []string{"given back", "killed"} {
+		t.Run(how, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.moody = true
+			c := w.container(0, jsonfile.Options{})
+			s := w.stepper(Config{})
+			c.line(0, "one")
+			c.line(1, "two")
+			for range 2 {
+				s.store(s.turn(c.id))
+				s.save()
+			}
+			_, settled := live(c.writer.Path())
+			c.line(0, "under way")
+			c.line(1, "under way too")
+			_, read := live(c.writer.Path())
+			under := s.turn(c.id)
+			if len(under) != 2 {
+				t.Fatalf("%d batches under way", len(under))
+			}
+			first := s.f.sources[c.id].gens[0].name()
+			if err := os.Truncate(c.writer.Path(), 0); err != nil {
+				t.Fatal(err)
+			}
+			c.line(0, "after")
+			s.turn(c.id) // notices
+			s.save()
+			if how == "killed" {
+				s.killed()
+				s = w.stepper(Config{})
+			} else {
+				for _, fl := range under {
+					fl.Return()
+				}
+			}
+			for range 5 {
+				s.store(s.turn(c.id))
+				s.save()
+			}
+			w.expect(c, 0, "one", "after")
+			from := read
+			for _, g := range w.store.sink.gaps {
+				if g.From > 0 { // 0: the doubt about what came before the next file
+					from = min(from, g.From)
+				}
+			}
+			if from != settled {
+				t.Errorf("lines are declared lost from offset %d on, want %d: %+v", from, settled, w.store.sink.gaps)
+			}
+			for _, stream := range streamNames {
+				r := w.store.sink.receipts[fmt.Sprintf("%s %s %s", c.id, first, stream)]
+				if !r.Final || r.Lines.Total != 1 || r.Bytes.Size != read || r.Bytes.Gap != read-settled {
+					t.Errorf("receipt of %s: %+v", stream, r)
+				}
+				b := r.Bytes
+				if sum := b.Delivered + b.OtherStream + b.Garbage + b.Gap; sum != b.Size || b.OtherStream < 0 {
+					t.Errorf("bytes of %s do not add up: %+v", stream, b)
+				}
+			}
+			s.killed()
+		})
+	}
+}
