@@ -239,7 +239,7 @@ func (f *Follower) retarget(s *source, t Target) {
 	s.mu.Lock()
 	old := s.target
 	s.target = t
-	if s.finished && !t.Gone {
+	if old.Gone && !t.Gone {
 		// It has come back before its end was written down, or just after.
 		s.finished, s.dirty = false, true
 		s.reopen()

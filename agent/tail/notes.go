@@ -142,14 +142,16 @@ func (w *worker) notes(s *source) {
 				continue
 			}
 			r.Revision = g.Revision[k]
+			end := g.End[k]
 			o := s.noteOrigin(g)
 			o.Stream = streamName(k)
 			fl := w.note(s, s.target.Notes.Receipts(o.Stream), o.ID(r.Revision), func(settled bool) {
 				g.flying[k] = false
-				if settled {
+				// Unless the container has come back meanwhile, and goes on.
+				if settled && g.closed(k, s.ledgers[k].settled) && g.End[k] == end {
 					g.Final[k] = r.Final
 				}
-				s.owing = s.owing || !settled
+				s.owing = s.owing || !g.Final[k]
 			})
 			if own, err := o.Append(fl.Body, r, time.Now()); err == nil {
 				fl.Body = own
@@ -261,7 +263,7 @@ func (s *source) unprove(m *metrics) {
 
 // reopen is for a container that was taken for gone, and is not.
 func (s *source) reopen() {
-	if n := len(s.gens); n > 0 {
+	if n := len(s.gens); n > 0 && s.gens[n-1].Closed {
 		s.gens[n-1].Closed, s.gens[n-1].Final = false, [2]bool{}
 	}
 }

@@ -129,7 +129,7 @@ func (w *worker) atEnd(s *source) verdict {
 	if w.back != 0 {
 		return w.goBack(s)
 	}
-	if s.gen.ended && s.target.Gone && !s.parked && !s.muted[0] && !s.muted[1] {
+	if s.gen.ended && s.target.Gone && !s.parked && !s.dangling && !s.muted[0] && !s.muted[1] {
 		w.closeBatches(s)
 		s.end()
 		s.gen.Closed = true

@@ -141,6 +141,9 @@ func newSource(t Target, st state, known bool) *source {
 	s.marked, s.heads = st.Mark, st.Heads
 	s.trails, s.flushed, s.mayFlush = st.Trails, st.Flushed, [2]bool{true, true}
 	s.owing = true
+	if !t.Gone {
+		s.reopen() // it may have been gone when the last agent ended
+	}
 	return s
 }
 

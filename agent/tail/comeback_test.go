@@ -1,0 +1,135 @@
+package tail
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"mesoscope/internal/jsonfile"
+)
+
+// gone and back say that the container is not there, or again.
+func (s *stepper) gone(id string) {
+	delete(s.w.targets, id)
+	s.w.set()
+	s.f.Set(nil)
+}
+
+func (s *stepper) back(id string) {
+	s.w.targets[id] = s.w.target(id)
+	s.w.set()
+}
+
+// TestReceiptOfOneThatComesBack: a container that was taken for gone has its last
+// receipt on the way, or stored, when it comes back. It gets another one when it
+// ends.
+func TestReceiptOfOneThatComesBack(t *testing.T) {
+	for _, how := range []string{"receipt under way", "receipt under way, killed", "receipt not sent, killed", "killed, back later"} {
+		t.Run(how, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.moody = true
+			c := w.container(0, jsonfile.Options{})
+			s := w.stepper(Config{})
+			c.line(0, "one")
+			for range 2 {
+				s.store(s.turn(c.id))
+				s.save()
+			}
+			s.gone(c.id)
+			s.turn(c.id)
+			if src := s.f.sources[c.id]; !src.finished {
+				t.Fatal("not finished")
+			}
+			s.save()
+			var under []*flight
+			if !strings.Contains(how, "not sent") {
+				if under = s.turn(c.id); len(under) != 1 {
+					t.Fatalf("%d batches, want the receipt", len(under))
+				}
+			}
+			if strings.Contains(how, "killed") {
+				if under != nil {
+					w.store.add(&under[0].Batch)
+				}
+				s.killed()
+				if strings.Contains(how, "later") {
+					s = w.stepper(Config{})
+					s.gone(c.id)
+					s.turn(c.id)
+					s.save()
+					s.back(c.id)
+				} else {
+					w.targets[c.id] = w.target(c.id)
+					s = w.stepper(Config{})
+				}
+			} else {
+				s.back(c.id)
+				s.store(under)
+			}
+			c.line(0, "two")
+			for range 3 {
+				s.store(s.turn(c.id))
+				s.save()
+			}
+			key := fmt.Sprintf("%s %s stdout", c.id, w.generationOf(c))
+			if r := w.store.sink.receipts[key]; r.Final && r.Lines.Total == 2 {
+				t.Errorf("final although the container goes on: %+v", r)
+			}
+			c.line(0, "three")
+			for range 3 {
+				s.store(s.turn(c.id))
+				s.save()
+			}
+			s.gone(c.id)
+			for range 4 {
+				if s.f.sources[c.id] == nil {
+					break
+				}
+				s.store(s.turn(c.id))
+				s.save()
+			}
+			w.expect(c, 0, "one", "two", "three")
+			if r := w.store.sink.receipts[key]; !r.Final || r.Lines.Total != 3 {
+				t.Errorf("receipt %+v", r)
+			}
+			if s.f.sources[c.id] != nil {
+				t.Error("never forgotten")
+			}
+			s.killed()
+		})
+	}
+}
+
+// TestGoneWithinALine: a container is gone, but its file was written to just now,
+// and ends within a line.
+func TestGoneWithinALine(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	s := w.stepper(Config{})
+	c.line(0, "one")
+	if err := c.writer.WritePartial("stdout", []byte("begun"), c.now.Add(time.Second), false); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	s.gone(c.id)
+	for range 3 {
+		s.store(s.turn(c.id))
+		s.save()
+		if s.f.sources[c.id] == nil {
+			t.Fatal("forgotten before its last line was sent")
+		}
+	}
+	old(t, c.writer.Path())
+	for range 4 {
+		if s.f.sources[c.id] == nil {
+			break
+		}
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	w.expect(c, 0, "one", "begun")
+	s.killed()
+}
