@@ -1,6 +1,10 @@
 package tail
 
-import "slices"
+import (
+	"slices"
+
+	"mesoscope/agent/pipeline"
+)
 
 // snapshot is what the checkpoint is to know, and what it then allows.
 func (s *source) snapshot() state {
@@ -32,9 +36,10 @@ func (s *source) snapshot() state {
 	return st
 }
 
-// clone is what the checkpoint writes down while g goes on.
+// clone is what the checkpoint writes down, and keeps, while g goes on.
 func (g *generation) clone() generation {
 	c := *g
+	c.file, c.inflate, c.headTail, c.origins = nil, nil, nil, [2]*pipeline.Origin{}
 	for k := range c.Books {
 		c.Books[k] = g.Books[k].clone()
 	}

@@ -121,7 +121,7 @@ func newSource(t Target, st state, known bool) *source {
 		return s
 	}
 	for i := range st.Generations {
-		g := st.Generations[i]
+		g := st.Generations[i].clone() // the checkpoint keeps st, and writes it down again
 		for n := range g.Gaps {
 			g.Gaps[n].granted, g.Gaps[n].again = true, true
 		}
