@@ -71,6 +71,9 @@ func (w *worker) step(s *source) (verdict, error) {
 	if v, ok := w.mayRead(s); !ok {
 		return v, nil
 	}
+	if w.awaitBoundary(s) {
+		return park, nil
+	}
 	if s.gen == nil {
 		s.enterFirst()
 	} else if s.gen.Lost {
@@ -215,13 +218,14 @@ func (w *worker) piece(s *source) (verdict, error) {
 	if rest := w.buf[used:n]; len(rest) > 0 {
 		// No newline will follow: a power cut tore the entry, or only the
 		// newline is missing.
+		end := s.off + int64(len(rest))
 		if !w.entry(s, rest, s.off, len(rest)) {
 			w.garbage(s, len(rest))
 		}
 		if w.back != 0 {
 			return w.goBack(s), nil
 		}
-		s.off += int64(len(rest))
+		s.off = end
 		g.size = max(g.size, s.off)
 	}
 	w.closeBatches(s)
