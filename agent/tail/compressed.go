@@ -10,21 +10,55 @@ import (
 
 // compresses says whether the compressed file z holds what g holds. The time of
 // the first entry alone does not tell: the files that a huge line fills share
-// it. So the size is compared, and the checksum where g's file is held, or was
-// when it was released. shared says that others begin with that time too,
-// and so may others that were forgotten if the first entry does not end its line.
+// it. So size and checksum are compared where g's file is held or open, or was
+// when it was released. shared says that others begin with that time too, and so
+// may others that were forgotten if the first entry does not end its line.
 func compresses(z, g *generation, holdDir string, shared bool) bool {
 	sum, size, ok := gzipTrailer(z.file)
-	switch {
-	case !ok:
+	if !ok {
 		return false
-	case g.Sum != nil:
+	}
+	if g.Sum != nil {
 		return *g.Sum == sum
-	case g.Hold == "":
+	}
+	f, done := g.kept(holdDir)
+	if f == nil {
 		return z.whole && !shared && (g.Size == 0 || uint32(g.Size) == size)
 	}
-	same, ok := g.heldSize(holdDir, sum, size)
-	return same || ok && g.sumHeld(holdDir) && *g.Sum == sum
+	defer done()
+	if compressed(f) {
+		keptSum, keptSize, ok := gzipTrailer(f)
+		return ok && keptSum == sum && keptSize == size
+	}
+	fi, err := f.Stat()
+	return err == nil && uint32(fi.Size()) == size && g.sumUp(f) && *g.Sum == sum
+}
+
+// kept is the file of g that is open or held, and what is to be done with it
+// afterwards; nil if there is none.
+func (g *generation) kept(holdDir string) (f *os.File, done func()) {
+	if g.file != nil {
+		return g.file, func() {}
+	}
+	if g.Hold == "" {
+		return nil, nil
+	}
+	f, err := os.Open(filepath.Join(holdDir, g.Hold))
+	if err != nil {
+		return nil, nil
+	}
+	return f, func() { f.Close() }
+}
+
+// sumUp computes the checksum of the file of g, which is not compressed.
+func (g *generation) sumUp(f *os.File) bool {
+	h := crc32.NewIEEE()
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, 1<<62)); err != nil {
+		return false
+	}
+	n := h.Sum32()
+	g.Sum = &n
+	return true
 }
 
 // gzipTrailer is what a compressed file says of its content: the checksum, and
@@ -41,39 +75,16 @@ func gzipTrailer(f *os.File) (sum, size uint32, ok bool) {
 	return binary.LittleEndian.Uint32(trailer[:]), binary.LittleEndian.Uint32(trailer[4:]), true
 }
 
-// heldSize compares what is held of g. same: it is a compressed copy itself, of
-// the same content; ok: it is as large.
-func (g *generation) heldSize(holdDir string, sum, size uint32) (same, ok bool) {
-	f, err := os.Open(filepath.Join(holdDir, g.Hold))
-	if err != nil {
-		return false, false
+// sumHeld remembers the checksum of the file that is held.
+func (g *generation) sumHeld(holdDir string) {
+	f, done := g.kept(holdDir)
+	if f == nil {
+		return
 	}
-	defer f.Close()
-	if compressed(f) {
-		heldSum, heldSize, ok := gzipTrailer(f)
-		return ok && heldSum == sum && heldSize == size, false
+	defer done()
+	if !compressed(f) { // else that would be the sum of other bytes
+		g.sumUp(f)
 	}
-	fi, err := f.Stat()
-	return false, err == nil && uint32(fi.Size()) == size
-}
-
-// sumHeld computes the checksum of the file that is held.
-func (g *generation) sumHeld(holdDir string) bool {
-	f, err := os.Open(filepath.Join(holdDir, g.Hold))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	if compressed(f) {
-		return false // that would be the sum of other bytes
-	}
-	h := crc32.NewIEEE()
-	if _, err := io.Copy(h, f); err != nil {
-		return false
-	}
-	n := h.Sum32()
-	g.Sum = &n
-	return true
 }
 
 // copies says whether the file of fresh is a copy of that of g, as logrotate makes
