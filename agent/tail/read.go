@@ -253,23 +253,25 @@ func (w *worker) checkFile(s *source) (v verdict, ok bool, err error) {
 		return w.lost(s, errEmptied), false, nil
 	}
 	g.size = size
-	if size >= s.off {
-		if !s.regrown(g) {
+	// It begins as before, but may be shorter: a power cut took what the file
+	// system had not written yet, or somebody cut it. And it may have grown since.
+	read := s.reach()
+	switch regrown := s.regrown(g); {
+	case size >= read && !regrown:
+		if s.marked.Generation == g.N {
 			s.marked = mark{}
-			return again, true, nil
 		}
-		w.f.log.Warn("a log file is not what was read of it; it is read once more", "path", g.file.Name(), "offset", s.marked.Offset)
-		w.anew(s, s.marked.Offset)
-		return again, false, nil
-	}
-	// It begins as before, but is shorter: a power cut took what the file
-	// system had not written yet, or somebody cut it.
-	if s.flying() {
+		return again, true, nil
+	case s.flying():
 		s.parked = true
 		return park, false, nil
+	case regrown:
+		w.f.log.Warn("a log file is not what was read of it; it is read once more", "path", g.file.Name(), "offset", s.marked.Offset)
+		w.anew(s, s.marked.Offset)
+	default:
+		w.f.log.Warn("a log file is shorter than what was read of it; it is read once more", "path", g.file.Name(), "offset", read, "size", size)
+		w.anew(s, size)
 	}
-	w.f.log.Warn("a log file is shorter than what was read of it; it is read once more", "path", g.file.Name(), "offset", s.off, "size", size)
-	w.anew(s, size)
 	return again, false, nil
 }
 
