@@ -2,6 +2,8 @@ package tail
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -131,5 +133,123 @@ func TestGoneWithinALine(t *testing.T) {
 		s.save()
 	}
 	w.expect(c, 0, "one", "begun")
+	s.killed()
+}
+
+// TestHeldUntilStored: nobody takes the last receipt of a container that has
+// gone. That is no reason to keep its file.
+func TestHeldUntilStored(t *testing.T) {
+	w := newWorld(t, 1)
+	w.moody = true
+	c := w.container(0, jsonfile.Options{})
+	s := w.stepper(Config{})
+	c.line(0, "one")
+	round := func() {
+		for range 3 {
+			for _, fl := range s.turn(c.id) {
+				if fl.Stream.Index == "receipts" {
+					fl.Return()
+					continue
+				}
+				s.store([]*flight{fl})
+			}
+			s.save()
+		}
+	}
+	round()
+	if err := os.RemoveAll(jsonfile.Dir(w.root, c.id)); err != nil {
+		t.Fatal(err)
+	}
+	s.gone(c.id)
+	round()
+	left := func() (links int) {
+		names, _ := os.ReadDir(filepath.Join(w.hold, c.id))
+		return len(names)
+	}
+	if n := left(); n != 0 {
+		t.Errorf("%d files are held although all lines are stored", n)
+	}
+	if s.f.sources[c.id] == nil {
+		t.Fatal("forgotten without its receipt")
+	}
+	s.killed()
+	s = w.stepper(Config{})
+	for range 3 {
+		if s.f.sources[c.id] == nil {
+			break
+		}
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	r := w.store.sink.receipts[fmt.Sprintf("%s %s stdout", c.id, w.generationOf(c))]
+	if !r.Final || r.Lines.Total != 1 || len(r.Gaps) > 0 {
+		t.Errorf("receipt %+v", r)
+	}
+	if s.f.sources[c.id] != nil {
+		t.Error("never forgotten")
+	}
+	s.killed()
+}
+
+// TestForgottenAndBack: a container was forgotten while its files were still
+// there, and is named again. What is read once more may be stored.
+func TestForgottenAndBack(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	s := w.stepper(Config{Sink: w.store})
+	c.line(0, "one")
+	for range 2 {
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	s.gone(c.id)
+	s.turn(c.id)
+	s.save()
+	if s.f.sources[c.id] != nil {
+		t.Fatal("not forgotten")
+	}
+	w.store.sink.index++
+	s.back(c.id)
+	c.line(0, "two")
+	for range 2 {
+		s.store(s.turn(c.id)) // complains if a line is sent as if it were new
+		s.save()
+	}
+	w.expect(c, 0, "one", "two")
+	s.killed()
+}
+
+// TestForgivenGap: a gap document that nobody takes does not keep a container for
+// ever.
+func TestForgivenGap(t *testing.T) {
+	w := newWorld(t, 1)
+	w.moody = true
+	c := w.container(0, jsonfile.Options{})
+	s := w.stepper(Config{})
+	c.line(0, "one")
+	for range 2 {
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	src := s.f.sources[c.id]
+	src.noteGap(src.gens[0], "damaged", 7, 0, "damaged", s.f.metrics)
+	s.gone(c.id)
+	for range 4 {
+		for _, fl := range s.turn(c.id) {
+			if fl.Stream.Index == "gaps" {
+				fl.Return()
+				continue
+			}
+			s.store([]*flight{fl})
+		}
+		s.save()
+	}
+	if s.f.sources[c.id] == nil {
+		t.Fatal("forgotten without its gap document")
+	}
+	src.forgive(true)
+	s.save()
+	if s.f.sources[c.id] != nil {
+		t.Error("never forgotten")
+	}
 	s.killed()
 }

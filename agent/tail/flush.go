@@ -49,12 +49,23 @@ func (w *worker) flush(s *source) {
 			s.dirty = true
 		}
 		if !s.mayFlush[k] {
-			s.parked = true
-			w.f.kick()
+			w.awaitBoundary(s)
 			continue
 		}
 		w.emit(s, k, s.joiners[k].Flush())
 	}
+}
+
+// awaitBoundary says whether nothing may be read before the checkpoint knows where
+// a line was ended, and asks for it.
+func (w *worker) awaitBoundary(s *source) bool {
+	for k := range s.flushed {
+		if s.flushed[k].set() && !s.mayFlush[k] {
+			s.parked = true
+			w.f.kick()
+		}
+	}
+	return s.parked
 }
 
 // goBack reads the line again that w.back asks for.

@@ -105,6 +105,7 @@ type Follower struct {
 	mu      sync.Mutex
 	sources map[string]*source
 	known   map[string]state // from the checkpoint, of what has no source yet
+	left    map[string]bool  // forgotten although files of it are still there
 }
 
 // New opens the state. It fails if the state is of a newer version, or cannot
@@ -112,7 +113,7 @@ type Follower struct {
 func New(cfg Config) (*Follower, error) {
 	f := &Follower{
 		out: cfg.Out, cursors: cfg.Cursors, attrs: cfg.Attrs, sink: cfg.Sink, limit: cfg.InFlight, openLines: cfg.OpenLines, workers: cfg.Workers, sweep: cfg.Sweep, log: cfg.Log,
-		hold: hold{dir: cfg.HoldDir}, budget: cfg.HoldBudget, minFree: cfg.HoldMinFree, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{},
+		hold: hold{dir: cfg.HoldDir}, budget: cfg.HoldBudget, minFree: cfg.HoldMinFree, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{}, left: map[string]bool{},
 	}
 	if f.limit == 0 {
 		f.limit = 32 << 20
@@ -211,6 +212,8 @@ func (f *Follower) Set(targets []Target) {
 			st, known := f.known[t.ID]
 			delete(f.known, t.ID)
 			s = newSource(t, st, known)
+			s.returning = f.left[t.ID]
+			delete(f.left, t.ID)
 			f.sources[t.ID] = s
 			f.watch.add(filepath.Dir(t.Path), s)
 			f.looks.push(&s.looking)

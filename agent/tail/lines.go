@@ -19,6 +19,7 @@ func (w *worker) entry(s *source, line []byte, off int64, size int) bool {
 	if from > 0 {
 		w.garbage(s, from)
 		off += int64(from)
+		s.off = off // it is counted, so no place may lie before it
 	}
 	k := int(e.Stream)
 	if off < s.skip[k] {

@@ -264,7 +264,8 @@ func (s *source) unprove(m *metrics) {
 // reopen is for a container that was taken for gone, and is not.
 func (s *source) reopen() {
 	if n := len(s.gens); n > 0 && s.gens[n-1].Closed {
-		s.gens[n-1].Closed, s.gens[n-1].Final = false, [2]bool{}
+		g := s.gens[n-1]
+		g.Closed, g.Done, g.Final = false, false, [2]bool{}
 	}
 }
 

@@ -71,6 +71,9 @@ func (w *worker) step(s *source) (verdict, error) {
 	if v, ok := w.mayRead(s); !ok {
 		return v, nil
 	}
+	if w.awaitBoundary(s) {
+		return park, nil
+	}
 	if s.gen == nil {
 		s.enterFirst()
 	} else if s.gen.Lost {
@@ -215,13 +218,14 @@ func (w *worker) piece(s *source) (verdict, error) {
 	if rest := w.buf[used:n]; len(rest) > 0 {
 		// No newline will follow: a power cut tore the entry, or only the
 		// newline is missing.
+		end := s.off + int64(len(rest))
 		if !w.entry(s, rest, s.off, len(rest)) {
 			w.garbage(s, len(rest))
 		}
 		if w.back != 0 {
 			return w.goBack(s), nil
 		}
-		s.off += int64(len(rest))
+		s.off = end
 		g.size = max(g.size, s.off)
 	}
 	w.closeBatches(s)
@@ -249,23 +253,25 @@ func (w *worker) checkFile(s *source) (v verdict, ok bool, err error) {
 		return w.lost(s, errEmptied), false, nil
 	}
 	g.size = size
-	if size >= s.off {
-		if !s.regrown(g) {
+	// It begins as before, but may be shorter: a power cut took what the file
+	// system had not written yet, or somebody cut it. And it may have grown since.
+	read := s.reach()
+	switch regrown := s.regrown(g); {
+	case size >= read && !regrown:
+		if s.marked.Generation == g.N {
 			s.marked = mark{}
-			return again, true, nil
 		}
-		w.f.log.Warn("a log file is not what was read of it; it is read once more", "path", g.file.Name(), "offset", s.marked.Offset)
-		w.anew(s, s.marked.Offset)
-		return again, false, nil
-	}
-	// It begins as before, but is shorter: a power cut took what the file
-	// system had not written yet, or somebody cut it.
-	if s.flying() {
+		return again, true, nil
+	case s.flying():
 		s.parked = true
 		return park, false, nil
+	case regrown:
+		w.f.log.Warn("a log file is not what was read of it; it is read once more", "path", g.file.Name(), "offset", s.marked.Offset)
+		w.anew(s, s.marked.Offset)
+	default:
+		w.f.log.Warn("a log file is shorter than what was read of it; it is read once more", "path", g.file.Name(), "offset", read, "size", size)
+		w.anew(s, size)
 	}
-	w.f.log.Warn("a log file is shorter than what was read of it; it is read once more", "path", g.file.Name(), "offset", s.off, "size", size)
-	w.anew(s, size)
 	return again, false, nil
 }
 

@@ -23,9 +23,10 @@ type mark struct {
 	Sum        uint32 `json:"sum"`
 }
 
-// mark remembers what stands before the settled place, if its file is open.
+// mark remembers what stands before the settled place, that of the stream which
+// is further, if its file is open.
 func (s *source) mark() (m mark) {
-	p, g := s.settled(), s.gen
+	p, g := later(s.ledgers[0].settled, s.ledgers[1].settled), s.gen
 	if g == nil || g.N != p.Generation || g.file == nil || g.inflate != nil || p.Offset <= g.From {
 		return mark{}
 	}
@@ -45,8 +46,19 @@ func sumBefore(r io.ReaderAt, off int64) (sum uint32, ok bool) {
 	return crc32.Checksum(b, castagnoli), true
 }
 
-// regrown says whether g, which is to be read on at s.off, is not what it was
-// before that place.
+// reach is how far the current file was read: that of one stream may lie behind
+// the place where the other one is read on.
+func (s *source) reach() int64 {
+	off := s.off
+	for _, r := range s.resume {
+		if r.Generation == s.gen.N {
+			off = max(off, r.Offset)
+		}
+	}
+	return off
+}
+
+// regrown says whether g is not what it was before the place that was marked.
 func (s *source) regrown(g *generation) bool {
 	m := s.marked
 	if m.Generation != g.N || g.inflate != nil {
@@ -61,9 +73,7 @@ func (s *source) regrown(g *generation) bool {
 func (s *source) readAnew() {
 	g := s.gen
 	for k := range s.ledgers {
-		if s.sent.before(s.ledgers[k].scanned) {
-			s.sent = s.ledgers[k].scanned
-		}
+		s.sent = later(s.sent, s.ledgers[k].scanned)
 		begin := Position{Generation: g.N, Offset: g.From}
 		if s.ledgers[k].settled.before(begin) {
 			begin = s.ledgers[k].settled // a line that began in an earlier file

@@ -174,5 +174,8 @@ func (f *Follower) forget(s *source) bool {
 	f.watch.remove(s)
 	f.hold.forget(s.id)
 	delete(f.sources, s.id)
+	if s.find(func(g *generation) bool { return g.at != "" }) != nil {
+		f.left[s.id] = true
+	}
 	return true
 }

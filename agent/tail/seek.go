@@ -188,9 +188,7 @@ func (s *source) rewind() {
 	var to [2]Position
 	for k := range s.ledgers {
 		l := &s.ledgers[k]
-		if s.sent.before(l.scanned) {
-			s.sent = l.scanned
-		}
+		s.sent = later(s.sent, l.scanned)
 		to[k] = l.settled
 		s.since[k] = s.trails[k].oldest(to[k])
 		l.start(to[k])

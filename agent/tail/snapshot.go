@@ -1,13 +1,17 @@
 package tail
 
-import "slices"
+import (
+	"slices"
+
+	"mesoscope/agent/pipeline"
+)
 
 // snapshot is what the checkpoint is to know, and what it then allows.
 func (s *source) snapshot() state {
 	low := s.settled().Generation
 	st := state{ID: s.id, Settled: [2]Position{s.ledgers[0].settled, s.ledgers[1].settled}, Horizon: s.nextHorizon()}
 	for _, g := range s.gens {
-		if g.N < low {
+		if g.N < low || g.Closed && !s.flying() {
 			g.Done = true
 		}
 		c := g.clone()
@@ -32,9 +36,10 @@ func (s *source) snapshot() state {
 	return st
 }
 
-// clone is what the checkpoint writes down while g goes on.
+// clone is what the checkpoint writes down, and keeps, while g goes on.
 func (g *generation) clone() generation {
 	c := *g
+	c.file, c.inflate, c.headTail, c.origins = nil, nil, nil, [2]*pipeline.Origin{}
 	for k := range c.Books {
 		c.Books[k] = g.Books[k].clone()
 	}

@@ -142,7 +142,7 @@ func (s *source) forgive(all bool) (n int) {
 			g.Gaps[i].Noted = true // the metric and the log have said it
 		}
 	}
-	s.dirty = s.dirty || n > 0
+	s.dirty = s.dirty || len(owing) > 0
 	return n
 }
 

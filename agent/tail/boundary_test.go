@@ -1,0 +1,97 @@
+package tail
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"mesoscope/internal/jsonfile"
+	"mesoscope/record"
+)
+
+// TestEndedBeforeItIsKnown: a line was ended, but the checkpoint does not know it
+// yet, and the rest of the line is written. The line must not be sent before.
+func TestEndedBeforeItIsKnown(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	s := w.stepper(Config{})
+	c.line(0, "one")
+	for range 2 {
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	if err := c.writer.WritePartial("stdout", []byte("begun, "), c.now.Add(time.Second), false); err != nil {
+		t.Fatal(err)
+	}
+	old(t, c.writer.Path())
+	stopped := w.targets[c.id]
+	stopped.Running = false
+	w.targets[c.id] = stopped
+	w.set()
+	if n := len(s.turn(c.id)); n != 0 {
+		t.Fatalf("%d batches before the checkpoint knows where the line ends", n)
+	}
+	if err := c.writer.WritePartial("stdout", []byte("ended later"), c.now.Add(time.Second), true); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.turn(c.id)); n != 0 {
+		t.Errorf("%d batches before the checkpoint knows where the line ends", n)
+	}
+	s.save()
+	s.store(s.turn(c.id))
+	w.expect(c, 0, "one", "begun, ", "ended later")
+	s.killed()
+}
+
+// TestGarbageOnce: a torn entry stands before one that begins a new batch, and the
+// agent dies when the batch before it is settled. The torn one is counted once.
+func TestGarbageOnce(t *testing.T) {
+	w := newWorld(t, 1)
+	w.moody = true
+	c := w.container(0, jsonfile.Options{})
+	cfg := Config{Attrs: func(id string, _ []byte) [2]*record.Stream { return streamsOf(id) }}
+	s := w.stepper(cfg)
+	c.line(1, "zero")
+	for range 2 {
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	c.line(0, "one")
+	const torn = `{"log":"torn`
+	f, err := os.OpenFile(c.writer.Path(), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	text := append([]byte(torn), jsonfile.AppendEntry(nil, []byte("two\n"), "stdout", []byte(`{"tag":"x"}`), c.now.Add(1))...)
+	if _, err := f.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	under := s.turn(c.id)
+	if len(under) != 2 {
+		t.Fatalf("%d batches, want 2", len(under))
+	}
+	s.store(under[:1])
+	s.save()
+	s.killed()
+	s = w.stepper(cfg)
+	for range 2 {
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	if err := os.RemoveAll(jsonfile.Dir(w.root, c.id)); err != nil {
+		t.Fatal(err)
+	}
+	s.gone(c.id)
+	for range 4 {
+		if s.f.sources[c.id] == nil {
+			break
+		}
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	w.expect(c, 0, "one", "two")
+	if b := w.store.sink.receipts[c.id+" "+w.generationOf(c)+" stdout"].Bytes; b.Garbage != int64(len(torn)) || b.OtherStream != b.Size-b.Delivered-b.Garbage {
+		t.Errorf("%+v", b)
+	}
+	s.killed()
+}
