@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"mesoscope/internal/jsonfile"
@@ -416,7 +415,8 @@ func (w *writer) held(fi os.FileInfo) bool {
 	dir, id := filepath.Split(filepath.Dir(w.path()))
 	links, err := os.ReadDir(filepath.Join(dir, "..", "mesoscope-hold", id))
 	return err == nil && slices.ContainsFunc(links, func(e os.DirEntry) bool {
-		return strings.Contains(e.Name(), fmt.Sprintf("_%d_", inode(fi)))
+		link, err := e.Info()
+		return err == nil && inode(link) == inode(fi)
 	})
 }
 
