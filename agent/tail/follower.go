@@ -98,6 +98,8 @@ type Follower struct {
 	dangling   atomic.Bool // some source waits for a second look
 	blocked    atomic.Bool // some source waits for its destination
 	openLines  int64
+	maxLine    int          // longest message; 0: the default
+	ring       int          // see maxFlights
 	joined     atomic.Int64 // memory of lines that have not ended
 	doubt      atomic.Bool  // the checkpoint may be older than what was sent
 	told       bool         // Set was called
@@ -113,7 +115,7 @@ type Follower struct {
 func New(cfg Config) (*Follower, error) {
 	f := &Follower{
 		out: cfg.Out, cursors: cfg.Cursors, attrs: cfg.Attrs, sink: cfg.Sink, limit: cfg.InFlight, openLines: cfg.OpenLines, workers: cfg.Workers, sweep: cfg.Sweep, log: cfg.Log,
-		hold: hold{dir: cfg.HoldDir}, budget: cfg.HoldBudget, minFree: cfg.HoldMinFree, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{}, left: map[string]bool{},
+		hold: hold{dir: cfg.HoldDir}, budget: cfg.HoldBudget, minFree: cfg.HoldMinFree, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{}, left: map[string]bool{}, ring: maxFlights,
 	}
 	if f.limit == 0 {
 		f.limit = 32 << 20
@@ -212,6 +214,9 @@ func (f *Follower) Set(targets []Target) {
 			st, known := f.known[t.ID]
 			delete(f.known, t.ID)
 			s = newSource(t, st, known)
+			for k := range s.joiners {
+				s.joiners[k].Max = f.maxLine
+			}
 			s.returning = f.left[t.ID]
 			delete(f.left, t.ID)
 			f.sources[t.ID] = s
