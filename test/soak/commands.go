@@ -168,7 +168,7 @@ func (w *writer) makeRoom() error {
 	if err != nil {
 		return err
 	}
-	if w.spec.Log.MaxSize > 0 || w.other != "" || w.file == nil || names(fi) < 2 {
+	if w.spec.Log.MaxSize > 0 || w.other != "" || w.file == nil || !w.held(fi) {
 		return errNotNow
 	}
 	for i := 3; i > 0; i-- {

@@ -9,7 +9,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"mesoscope/internal/jsonfile"
@@ -194,7 +196,7 @@ func (w *writer) answer(out *json.Encoder, err error) error {
 		r.Err = err.Error()
 	}
 	if fi, err := os.Stat(w.target()); err == nil {
-		r.Live = names(fi) > 1
+		r.Live = w.held(fi)
 	}
 	return out.Encode(r)
 }
@@ -373,7 +375,7 @@ func (w *writer) drop() error {
 		path = fmt.Sprintf("%s.%d", path, n)
 	}
 	// Of a compressed file nobody can tell whether an agent holds what it was made of.
-	if fi, err := os.Stat(path); err == nil && names(fi) > 1 {
+	if fi, err := os.Stat(path); err == nil && w.held(fi) {
 		return nil
 	}
 	return w.journal.note(entry{Lost: &oldest})
@@ -396,7 +398,7 @@ func (w *writer) mayRotate() bool {
 	if !w.spec.Guarded || w.spec.Log.MaxSize <= 0 || w.size < w.spec.Log.MaxSize || w.spec.Log.InPlace {
 		return true
 	}
-	if fi, err := os.Stat(w.path()); err != nil || fi.Size() == 0 || names(fi) > 1 {
+	if fi, err := os.Stat(w.path()); err != nil || fi.Size() == 0 || w.held(fi) {
 		w.unseen = 0
 		return true
 	}
@@ -405,6 +407,17 @@ func (w *writer) mayRotate() bool {
 	}
 	w.unseen++
 	return true
+}
+
+// held says whether an agent has taken hold of a file of the log. A second name
+// alone does not say it: the agent tries on some log, for a moment, whether it
+// can make links at all.
+func (w *writer) held(fi os.FileInfo) bool {
+	dir, id := filepath.Split(filepath.Dir(w.path()))
+	links, err := os.ReadDir(filepath.Join(dir, "..", "mesoscope-hold", id))
+	return err == nil && slices.ContainsFunc(links, func(e os.DirEntry) bool {
+		return strings.Contains(e.Name(), fmt.Sprintf("_%d_", inode(fi)))
+	})
 }
 
 // finish is the end of the container: it stops.
