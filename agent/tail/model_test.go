@@ -520,13 +520,14 @@ func (c *container) annoy(others []*container) {
 	case 0:
 		w.until("all settled", func() bool {
 			fi, err := os.Stat(c.writer.Path())
-			return err == nil && w.agent.f.Settled(c.id, fi)
+			return err == nil && (fi.Size() == 0 || w.agent.f.Settled(c.id, fi))
 		})
+		last := c.youngest()
 		if err := os.Truncate(c.writer.Path(), 0); err != nil {
 			w.t.Fatal(err)
 		}
 		c.write(3, true)
-		c.waitSeen()
+		w.until("the truncation noticed", func() bool { return c.youngest() > last })
 	case 1:
 		delete(w.targets, c.id)
 		w.set()
@@ -537,6 +538,16 @@ func (c *container) annoy(others []*container) {
 		w.targets[c.id] = w.target(c.id)
 		w.set()
 	}
+}
+
+// youngest is the number of the last generation of c.
+func (c *container) youngest() int64 {
+	c.w.agent.f.mu.Lock()
+	s := c.w.agent.f.sources[c.id]
+	c.w.agent.f.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next - 1
 }
 
 func differ(a, b string) int {
