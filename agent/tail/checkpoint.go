@@ -13,8 +13,11 @@ import (
 
 // A state is what the checkpoint knows of one source.
 type state struct {
-	ID          string       `json:"id"`
-	Gone        bool         `json:"gone,omitempty"` // the source is finished: forget it
+	ID   string `json:"id"`
+	Gone bool   `json:"gone,omitempty"` // the source is finished: forget it
+	// Left is the path of a log that is not followed any more, although it is
+	// still there. Should it be followed again, reading goes on here.
+	Left        string       `json:"left,omitempty"`
 	Generations []generation `json:"gens,omitempty"` // oldest first
 	Settled     [2]Position  `json:"settled"`        // stdout, stderr
 	// Horizon is the place above which nothing has been handed to a sink.

@@ -192,7 +192,7 @@ func TestHeldUntilStored(t *testing.T) {
 }
 
 // TestForgottenAndBack: a container was forgotten while its files were still
-// there, and is named again. What is read once more may be stored.
+// there, and is named again, by this agent or by a later one: reading goes on.
 func TestForgottenAndBack(t *testing.T) {
 	w, c := one(t, jsonfile.Options{})
 	s := w.stepper(Config{Sink: w.store})
@@ -201,20 +201,45 @@ func TestForgottenAndBack(t *testing.T) {
 		s.store(s.turn(c.id))
 		s.save()
 	}
+	for life := range 3 {
+		s.gone(c.id)
+		s.turn(c.id)
+		s.save()
+		if s.f.sources[c.id] != nil {
+			t.Fatal("not forgotten")
+		}
+		if held, _ := os.ReadDir(filepath.Join(w.hold, c.id)); len(held) > 0 {
+			t.Errorf("%d files are held", len(held))
+		}
+		if life == 1 {
+			s.killed()
+			s = w.stepper(Config{Sink: w.store})
+			if s.f.sources[c.id] != nil {
+				t.Fatal("followed although nobody named it")
+			}
+		}
+		s.back(c.id)
+		c.line(0, fmt.Sprint("and ", life))
+		for range 2 {
+			s.store(s.turn(c.id))
+			s.save()
+		}
+	}
+	w.expect(c, 0, "one", "and 0", "and 1", "and 2")
+	if n := w.store.sink.repeated; n > 0 {
+		t.Errorf("%d lines were sent again", n)
+	}
 	s.gone(c.id)
 	s.turn(c.id)
 	s.save()
-	if s.f.sources[c.id] != nil {
-		t.Fatal("not forgotten")
+	s.killed()
+	if err := os.RemoveAll(jsonfile.Dir(w.root, c.id)); err != nil {
+		t.Fatal(err)
 	}
-	w.store.sink.index++
-	s.back(c.id)
-	c.line(0, "two")
-	for range 2 {
-		s.store(s.turn(c.id)) // complains if a line is sent as if it were new
-		s.save()
+	s = w.stepper(Config{})
+	if len(s.f.known) > 0 || len(s.f.checkpoint.last) > 0 {
+		t.Error("never forgotten")
 	}
-	w.expect(c, 0, "one", "two")
 	s.killed()
 }
 

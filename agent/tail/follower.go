@@ -98,6 +98,8 @@ type Follower struct {
 	dangling   atomic.Bool // some source waits for a second look
 	blocked    atomic.Bool // some source waits for its destination
 	openLines  int64
+	maxLine    int          // longest message; 0: the default
+	ring       int          // see maxFlights
 	joined     atomic.Int64 // memory of lines that have not ended
 	doubt      atomic.Bool  // the checkpoint may be older than what was sent
 	told       bool         // Set was called
@@ -105,7 +107,6 @@ type Follower struct {
 	mu      sync.Mutex
 	sources map[string]*source
 	known   map[string]state // from the checkpoint, of what has no source yet
-	left    map[string]bool  // forgotten although files of it are still there
 }
 
 // New opens the state. It fails if the state is of a newer version, or cannot
@@ -113,7 +114,7 @@ type Follower struct {
 func New(cfg Config) (*Follower, error) {
 	f := &Follower{
 		out: cfg.Out, cursors: cfg.Cursors, attrs: cfg.Attrs, sink: cfg.Sink, limit: cfg.InFlight, openLines: cfg.OpenLines, workers: cfg.Workers, sweep: cfg.Sweep, log: cfg.Log,
-		hold: hold{dir: cfg.HoldDir}, budget: cfg.HoldBudget, minFree: cfg.HoldMinFree, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{}, left: map[string]bool{},
+		hold: hold{dir: cfg.HoldDir}, budget: cfg.HoldBudget, minFree: cfg.HoldMinFree, room: make(chan struct{}, 1), save: make(chan struct{}, 1), sources: map[string]*source{}, ring: maxFlights,
 	}
 	if f.limit == 0 {
 		f.limit = 32 << 20
@@ -153,12 +154,30 @@ func New(cfg Config) (*Follower, error) {
 		f.log.Warn("the checkpoint was damaged or gone at an earlier start; lines that are stored already are still looked up")
 	}
 	f.known = maps.Clone(f.checkpoint.last)
+	f.clearUp()
 	f.metrics = newMetrics(cfg.Registry, f)
 	f.watch, err = newWatcher()
 	if err != nil {
 		f.log.Warn("folders cannot be watched and are looked at each second instead", "error", err)
 	}
 	return f, nil
+}
+
+// clearUp forgets the logs that were left behind and have been removed since.
+func (f *Follower) clearUp() {
+	var gone []state
+	for id, st := range f.known {
+		if st.Left == "" {
+			continue
+		}
+		if _, err := os.Stat(st.Left); errors.Is(err, os.ErrNotExist) {
+			delete(f.known, id)
+			gone = append(gone, state{ID: id, Gone: true})
+		}
+	}
+	if err := f.checkpoint.save(gone); err != nil {
+		f.log.Warn("the checkpoint keeps logs that have been removed", "error", err)
+	}
 }
 
 // Held lists the containers of which lines may not be stored yet: those in the
@@ -169,9 +188,11 @@ func (f *Follower) Held() []string {
 	defer f.mu.Unlock()
 	seen := map[string]bool{}
 	var ids []string
-	for id := range f.known {
+	for id, st := range f.known {
 		seen[id] = true
-		ids = append(ids, id)
+		if st.Left == "" {
+			ids = append(ids, id)
+		}
 	}
 	for _, id := range f.hold.ids() {
 		if !seen[id] {
@@ -212,8 +233,9 @@ func (f *Follower) Set(targets []Target) {
 			st, known := f.known[t.ID]
 			delete(f.known, t.ID)
 			s = newSource(t, st, known)
-			s.returning = f.left[t.ID]
-			delete(f.left, t.ID)
+			for k := range s.joiners {
+				s.joiners[k].Max = f.maxLine
+			}
 			f.sources[t.ID] = s
 			f.watch.add(filepath.Dir(t.Path), s)
 			f.looks.push(&s.looking)

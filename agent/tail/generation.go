@@ -72,6 +72,7 @@ type generation struct {
 	file     *os.File
 	inflate  *inflater // over file, if that is compressed
 	size     int64     // as last seen, uncompressed
+	sound    int64     // when it was last known to be the same file
 	origins  [2]*pipeline.Origin
 }
 

@@ -51,7 +51,7 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 		s.problem = ""
 	}
 	if !s.begun {
-		if f.doubt.Load() || s.returning {
+		if f.doubt.Load() {
 			s.doubt()
 		}
 		s.begin(f.cursors)

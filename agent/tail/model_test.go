@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -120,7 +121,16 @@ type world struct {
 	cursors bool
 	// moody: the sink rolls over, gives batches back, and refuses lines.
 	moody bool
+	// harsh: it also keeps batches for long, so that streams wait for it, lines
+	// are cut early, and a container comes and goes or is truncated in place.
+	harsh bool
 }
+
+// harshLine and harshRing are the limits of a harsh world.
+const (
+	harshLine = 40_000
+	harshRing = 6
+)
 
 func testLog(t *testing.T) *slog.Logger {
 	if testing.Verbose() {
@@ -167,6 +177,9 @@ func (w *world) startSweeping(sweep time.Duration) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if w.harsh {
+		f.maxLine, f.ring = harshLine, harshRing
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &agent{f: f, cancel: cancel, ended: make(chan struct{}), sink: make(chan struct{})}
 	w.agent = a
@@ -174,7 +187,7 @@ func (w *world) startSweeping(sweep time.Duration) {
 	r := rand.New(rand.NewPCG(w.r.Uint64(), 2))
 	go func() {
 		defer close(a.sink)
-		var late []*record.Batch
+		var late, stuck []*record.Batch
 		for {
 			select {
 			case <-a.ended:
@@ -185,8 +198,15 @@ func (w *world) startSweeping(sweep time.Duration) {
 					continue
 				}
 				w.store.add(b)
+				if w.harsh && r.IntN(10) == 0 {
+					stuck = append(stuck, b)
+					continue
+				}
 				late = append(late, b)
 			case <-time.After(time.Duration(r.IntN(3)) * time.Millisecond):
+			}
+			if r.IntN(100) == 0 {
+				late, stuck = append(late, stuck...), nil
 			}
 			for len(late) > 0 && r.IntN(3) == 0 {
 				i := 0
@@ -386,6 +406,9 @@ func (w *world) check(all []*container) {
 			}
 			for i := range min(len(ids), len(c.written[k])) {
 				d := w.store.docs[ids[i]]
+				if w.harsh && slices.Contains(d.Log.Flags, "truncated") && len(c.written[k][i]) > harshLine/6 && strings.HasPrefix(c.written[k][i], d.Message) {
+					c.written[k][i] = d.Message
+				}
 				if d.Message != c.written[k][i] {
 					w.t.Logf("%s: %d bytes for %d, differ at %d, generation %s, offset %d", name, len(d.Message), len(c.written[k][i]), differ(d.Message, c.written[k][i]), d.Log.File.Generation, d.Log.Offset)
 					w.t.Fatalf("seed %d: container %s %s line %d:\n got %.120q\nwant %.120q", w.seed, c.id[60:], name, i, d.Message, c.written[k][i])
@@ -419,7 +442,7 @@ func TestModel(t *testing.T) {
 		seeds = 2
 	}
 	for seed := range seeds {
-		for _, kind := range []string{"plain", "cursors", "moody"} {
+		for _, kind := range []string{"plain", "cursors", "moody", "harsh"} {
 			t.Run(fmt.Sprintf("seed %d %s", seed, kind), func(t *testing.T) {
 				t.Parallel()
 				runModel(t, uint64(seed), kind)
@@ -430,12 +453,15 @@ func TestModel(t *testing.T) {
 
 func runModel(t *testing.T, seed uint64, kind string) {
 	w := newWorld(t, seed)
-	w.cursors, w.moody = kind == "cursors", kind == "moody"
+	w.cursors, w.harsh = kind == "cursors", kind == "harsh"
+	w.moody = kind == "moody" || w.harsh
 	var all []*container
 	for i := range 4 {
-		all = append(all, w.container(i, jsonfile.Options{
-			MaxSize: int64(2000 + w.r.IntN(30000)), MaxFile: 1 + i%3, Compress: i == 2,
-		}))
+		opt := jsonfile.Options{MaxSize: int64(2000 + w.r.IntN(30000)), MaxFile: 1 + i%3, Compress: i == 2}
+		if w.harsh && i == 3 {
+			opt = jsonfile.Options{MaxSize: 1 << 40} // the one that comes and goes
+		}
+		all = append(all, w.container(i, opt))
 	}
 	// Some files are there before the agent is.
 	for _, c := range all {
@@ -448,6 +474,9 @@ func runModel(t *testing.T, seed uint64, kind string) {
 	for round := range 12 {
 		for range 5 {
 			all[w.r.IntN(len(all))].write(1+w.r.IntN(60), true)
+		}
+		if w.harsh {
+			all[3].annoy(all[:3])
 		}
 		if round%2 == 0 {
 			w.kill()
@@ -481,6 +510,44 @@ func runModel(t *testing.T, seed uint64, kind string) {
 	if w.moody {
 		w.checkReceipts()
 	}
+}
+
+// annoy truncates the file of c in place, all of which is stored, or lets c be
+// gone for a while in which the others write.
+func (c *container) annoy(others []*container) {
+	w := c.w
+	switch w.r.IntN(3) {
+	case 0:
+		w.until("all settled", func() bool {
+			fi, err := os.Stat(c.writer.Path())
+			return err == nil && (fi.Size() == 0 || w.agent.f.Settled(c.id, fi))
+		})
+		last := c.youngest()
+		if err := os.Truncate(c.writer.Path(), 0); err != nil {
+			w.t.Fatal(err)
+		}
+		c.write(3, true)
+		w.until("the truncation noticed", func() bool { return c.youngest() > last })
+	case 1:
+		delete(w.targets, c.id)
+		w.set()
+		w.agent.f.Set(slices.Collect(maps.Values(w.targets)))
+		for range w.r.IntN(3) {
+			others[w.r.IntN(len(others))].write(1+w.r.IntN(30), true)
+		}
+		w.targets[c.id] = w.target(c.id)
+		w.set()
+	}
+}
+
+// youngest is the number of the last generation of c.
+func (c *container) youngest() int64 {
+	c.w.agent.f.mu.Lock()
+	s := c.w.agent.f.sources[c.id]
+	c.w.agent.f.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.next - 1
 }
 
 func differ(a, b string) int {

@@ -105,9 +105,9 @@ func (w *worker) mayRead(s *source) (verdict, bool) {
 	for k := range s.ledgers {
 		n := len(s.ledgers[k].flights)
 		switch {
-		case s.muted[k] && n <= maxFlights/2:
+		case s.muted[k] && n <= w.f.ring/2:
 			s.unmute(k)
-		case !s.muted[k] && n >= maxFlights:
+		case !s.muted[k] && n >= w.f.ring:
 			s.mute(k)
 		}
 		if s.muted[k] {
@@ -252,7 +252,7 @@ func (w *worker) checkFile(s *source) (v verdict, ok bool, err error) {
 	case !intact:
 		return w.lost(s, errEmptied), false, nil
 	}
-	g.size = size
+	g.size, g.sound = size, size
 	// It begins as before, but may be shorter: a power cut took what the file
 	// system had not written yet, or somebody cut it. And it may have grown since.
 	read := s.reach()
@@ -283,6 +283,9 @@ func (w *worker) anew(s *source, from int64) {
 
 // lost gives up the current generation.
 func (w *worker) lost(s *source, why error) verdict {
+	if g := s.gen; errors.Is(why, errEmptied) {
+		g.size = g.sound // what was seen of it since may be of the next one
+	}
 	w.f.lose(s, s.gen, s.off, why)
 	return w.passOver(s)
 }

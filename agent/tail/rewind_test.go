@@ -247,7 +247,7 @@ func TestGapIsNoted(t *testing.T) {
 	c.line(0, "never read")
 	_, size := live(c.writer.Path())
 	src := s.f.sources[c.id]
-	src.gen.size = size // it has been seen
+	src.gen.sound = size // it has been seen
 	first := src.gen.name()
 	if err := os.Truncate(c.writer.Path(), 0); err != nil {
 		t.Fatal(err)

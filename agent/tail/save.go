@@ -116,7 +116,7 @@ func (f *Follower) sight(s *source) {
 func (f *Follower) takes(index string) bool { return f.sink == nil || f.sink.Takes(index) }
 
 func (f *Follower) afterCheckpoint(s *source, st state) {
-	if st.Gone && f.forget(s) {
+	if (st.Gone || st.Left != "") && f.forget(s, st) {
 		return
 	}
 	s.mu.Lock()
@@ -160,7 +160,7 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 
 // forget drops a source whose end is written down. false: it has been named
 // again in the meantime, and goes on.
-func (f *Follower) forget(s *source) bool {
+func (f *Follower) forget(s *source, st state) bool {
 	f.mu.Lock() // nobody names it while it is dropped
 	defer f.mu.Unlock()
 	s.mu.Lock()
@@ -174,8 +174,8 @@ func (f *Follower) forget(s *source) bool {
 	f.watch.remove(s)
 	f.hold.forget(s.id)
 	delete(f.sources, s.id)
-	if s.find(func(g *generation) bool { return g.at != "" }) != nil {
-		f.left[s.id] = true
+	if st.Left != "" {
+		f.known[s.id] = st
 	}
 	return true
 }

@@ -29,11 +29,19 @@ func (s *source) snapshot() state {
 		st.Sent = s.sent
 	}
 	st.Trails, st.Flushed, st.Mark, st.Heads = s.trails, s.flushed, s.mark(), s.heads
-	st.Gone = s.finished && !s.flying() && !s.owes()
+	if st.Gone = s.finished && !s.flying() && !s.owes(); st.Gone && s.remains() {
+		st.Gone, st.Left = false, s.target.Path
+	}
 	if !s.begun {
 		st.Settled, st.Mark = s.resume, s.marked
 	}
 	return st
+}
+
+// remains says whether files of the log are still there: the container is not
+// gone, but nobody wants its lines any more.
+func (s *source) remains() bool {
+	return s.find(func(g *generation) bool { return g.at != "" }) != nil
 }
 
 // clone is what the checkpoint writes down, and keeps, while g goes on.

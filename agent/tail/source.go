@@ -55,21 +55,20 @@ type source struct {
 
 	// mu guards all below. A worker holds it while it reads a piece, never
 	// while it waits for the sink.
-	mu        sync.Mutex
-	target    Target
-	begun     bool
-	returning bool          // it was forgotten with files that are still there, all of which was sent
-	gens      []*generation // oldest first
-	next      int64         // ordinal of the next new generation
-	ledgers   [2]ledger
-	horizon   Position // nothing may be handed to the sink above it
-	durable   Position // the checkpoint knows that all before it is settled
-	dirty     bool     // differs from the checkpoint
-	saved     bool     // the checkpoint has it as it is in this run
-	finished  bool     // gone, and read to its end
-	dropped   bool     // finished, and the checkpoint knows it: whatever still comes in is too late
-	parked    bool     // waits for the checkpoint or for a batch to settle
-	dangling  bool     // waits for proof that a line without a newline is whole
+	mu       sync.Mutex
+	target   Target
+	begun    bool
+	gens     []*generation // oldest first
+	next     int64         // ordinal of the next new generation
+	ledgers  [2]ledger
+	horizon  Position // nothing may be handed to the sink above it
+	durable  Position // the checkpoint knows that all before it is settled
+	dirty    bool     // differs from the checkpoint
+	saved    bool     // the checkpoint has it as it is in this run
+	finished bool     // gone, and read to its end
+	dropped  bool     // finished, and the checkpoint knows it: whatever still comes in is too late
+	parked   bool     // waits for the checkpoint or for a batch to settle
+	dangling bool     // waits for proof that a line without a newline is whole
 
 	gen         *generation // being read; nil: none yet
 	off         int64       // in gen
