@@ -1,8 +1,11 @@
 package tail
 
 import (
+	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"mesoscope/internal/jsonfile"
@@ -86,6 +89,54 @@ func TestGapAgain(t *testing.T) {
 	}
 	if !found {
 		t.Error("no gap document")
+	}
+	s.killed()
+}
+
+// TestOldCheckpoint: what version 1 wrote is taken over. It knows of no books, and
+// not which index was written to.
+func TestOldCheckpoint(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	c.line(0, "stored")
+	ino, size := live(c.writer.Path())
+	head := c.now.UnixNano()
+	c.line(0, "not stored")
+	name := fmt.Sprintf("1_%d_%d_0", ino, head)
+	if err := os.MkdirAll(filepath.Join(w.hold, c.id), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(c.writer.Path(), filepath.Join(w.hold, c.id, name)); err != nil {
+		t.Fatal(err)
+	}
+	old := fmt.Sprintf(`{"id":%q,"gens":[{"n":1,"ino":%d,"head":%d,"path":%q,"hold":%q}],`+
+		`"settled":[{"n":1,"off":%d,"lines":1},{"n":1,"off":%d,"lines":0}],"horizon":{"n":1,"off":67108864}}`,
+		c.id, ino, head, c.writer.Path(), name, size, size)
+	if err := os.MkdirAll(w.state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("mesoscope-checkpoint 1\n%08x %s\n", crc32.Checksum([]byte(old), castagnoli), old)
+	if err := os.WriteFile(filepath.Join(w.state, "checkpoint"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := w.stepper(Config{Returning: true})
+	if s.f.doubt.Load() {
+		t.Error("there is doubt about a good checkpoint")
+	}
+	out := s.turn(c.id)
+	if len(out) != 1 || out[0].Len() != 1 || out[0].Since != record.Unknown {
+		t.Fatalf("%d batches: %+v", len(out), out)
+	}
+	s.store(out)
+	w.expect(c, 0, "not stored")
+	for _, d := range w.store.docs {
+		if d.Event.Sequence != 2 {
+			t.Errorf("event.sequence is %d, want 2", d.Event.Sequence)
+		}
+	}
+	s.save()
+	text2, err := os.ReadFile(filepath.Join(w.state, "checkpoint"))
+	if err != nil || !strings.HasPrefix(string(text2), "mesoscope-checkpoint 2\n") {
+		t.Errorf("%v: %.60q", err, text2)
 	}
 	s.killed()
 }
