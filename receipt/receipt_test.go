@@ -25,7 +25,7 @@ func TestIDs(t *testing.T) {
 			t.Errorf("%s: id %q has %d characters, want 27", name, id, len(id))
 		}
 	}
-	if origin.ID(1) != origin.ID(1) {
+	if same := origin; same.ID(1) != origin.ID(1) {
 		t.Error("the id of one receipt is not the same twice")
 	}
 }
