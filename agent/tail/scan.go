@@ -182,6 +182,12 @@ func openFresh(file logFile) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
+	// In a storm of rotations the name may lead to another file by now, while the
+	// inode that was listed comes back for the one after it.
+	if fi, err := f.Stat(); err != nil || inode(fi) != file.ino {
+		f.Close()
+		return nil, cmp.Or(err, os.ErrNotExist)
+	}
 	g := &generation{Ino: file.ino, at: file.path, size: file.size}
 	var h head
 	if file.gz {

@@ -227,6 +227,7 @@ func (s *source) adoptHeld(holdDir string) {
 			return k.N == g.N || k.Ino == g.Ino && k.Head == g.Head && (k.Hold != "" || !k.Done)
 		})
 		if known != nil {
+			known.takeLink(g, holdDir)
 			continue
 		}
 		g.Path = s.target.Path
@@ -238,6 +239,19 @@ func (s *source) adoptHeld(holdDir string) {
 		s.gens = slices.Insert(s.gens, i, g)
 		s.next = max(s.next, g.N+1)
 		s.dirty = true
+	}
+}
+
+// takeLink makes the link of h that of g, which has none, if it leads to the file
+// of g: an earlier run, whose checkpoint is lost, has given it another number.
+func (g *generation) takeLink(h *generation, holdDir string) {
+	if g.Hold != "" || g.Done {
+		return
+	}
+	c := generation{Head: g.Head, From: g.From, HeadSum: g.HeadSum, Hold: h.Hold}
+	if c.open(holdDir) == nil {
+		c.close()
+		g.Hold, g.HoldIno = h.Hold, h.HoldIno
 	}
 }
 
