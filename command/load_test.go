@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux && !race
 
 package command
 
@@ -20,6 +20,9 @@ import (
 	"mesoscope/internal/jsonfile"
 	"mesoscope/test/fakees"
 )
+
+// The race detector makes an agent several times slower and larger: what is
+// measured here would say nothing.
 
 // backlog makes a container with so many lines of 200 bytes.
 func backlog(t *testing.T, dir string, i, lines int) {

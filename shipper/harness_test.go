@@ -33,6 +33,24 @@ func testStream(index string) *record.Stream {
 		Fields: []byte(`"stream":"stdout","container":{"id":"4f66","labels":{"a":"b"}},"service":{"name":"web"},"app":{"n":1}`)}
 }
 
+// said is what a sink has logged, from whatever goroutine.
+type said struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 // batchOf makes a batch of documents with these ids; the message of each is
 // "line <id>", or text if given.
 func batchOf(s *record.Stream, onSettle func(*record.Batch), text string, ids ...string) *record.Batch {
@@ -88,7 +106,7 @@ type rig struct {
 	settled int
 	marks   string // of the last settled batch
 	stop    context.CancelFunc
-	logs    *strings.Builder
+	logs    *said
 }
 
 func newRig(t *testing.T, fake *fakees.Server, change func(*config.Elasticsearch), opts ...Option) *rig {
@@ -97,7 +115,7 @@ func newRig(t *testing.T, fake *fakees.Server, change func(*config.Elasticsearch
 	if change != nil {
 		change(&cfg)
 	}
-	r := &rig{t: t, fake: fake, dir: t.TempDir(), in: make(chan *record.Batch, 4), done: make(chan error, 1), logs: new(strings.Builder)}
+	r := &rig{t: t, fake: fake, dir: t.TempDir(), in: make(chan *record.Batch, 4), done: make(chan error, 1), logs: new(said)}
 	var err error
 	if r.dead, err = OpenDeadLetters(r.dir, 1<<20); err != nil {
 		t.Fatal(err)

@@ -27,7 +27,11 @@ var modelSeeds = flag.Uint64("model.seeds", 60, "how many seeds TestModel tries"
 // quarantine, dropped by the server, or a dead letter), and the marks say which.
 // Without the right to look up it may be there twice, but never not at all.
 func TestModel(t *testing.T) {
-	for seed := range *modelSeeds {
+	seeds := *modelSeeds
+	if testing.Short() {
+		seeds = min(seeds, 10)
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			bubble(t, func(t *testing.T) { newModel(t, seed).run() })
 		})
