@@ -69,7 +69,7 @@ func TestVerifyElasticsearch(t *testing.T) {
 	checkLedger(t, l, s.URL)
 
 	t.Run("many files", func(t *testing.T) {
-		// More than a page of keys, each booked only before the time asked for.
+		// More than a page of keys, each still written.
 		many := newLedger(t)
 		const files = 130
 		for g := range files {
@@ -80,7 +80,7 @@ func TestVerifyElasticsearch(t *testing.T) {
 		}
 		s.write(many.batches)
 		out, errOut, code := verify(t, "--container", "many", "--since", many.begin.Add(5*time.Minute).Format(time.RFC3339), "--store", s.URL)
-		if code != Bad || strings.Count(out, "OPEN: complete up to line 2,") != 15 || !strings.Contains(out, "\nOPEN: 15 log files") {
+		if code != Done || strings.Count(out, "COMPLETE: still written; complete up to line 2,") != 15 || !strings.Contains(out, "\nCOMPLETE: 15 log files") {
 			t.Errorf("exit code %d\n%s%s", code, out, errOut)
 		}
 	})

@@ -97,8 +97,15 @@ func TestRealContainers(t *testing.T) {
 				c.Driver != "json-file" || c.Created.IsZero() || c.Host != plain[:12] || c.ViaAPI || c.Problem != "" {
 				t.Errorf("plain: %+v", c)
 			}
-			if got, err := os.ReadFile(c.LogPath); err != nil || !bytes.Contains(got, []byte(`"log":"hi\n"`)) {
-				t.Errorf("log path %s: %s, %v", c.LogPath, got, err)
+			// The container runs before it has printed anything.
+			for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+				got, err := os.ReadFile(c.LogPath)
+				if err == nil && bytes.Contains(got, []byte(`"log":"hi\n"`)) {
+					break
+				}
+				if time.Since(began) > 10*time.Second {
+					t.Fatalf("log path %s: %s, %v", c.LogPath, got, err)
+				}
 			}
 			for member, origin := range c.From {
 				if with == "files" && strings.Contains(origin, "api") || with == "api list only" && origin != fromAPI {
