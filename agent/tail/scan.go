@@ -254,7 +254,9 @@ func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
 		// Others may have come and gone after it.
 		s.missed = s.chainBroken(fd, h.folder(s.id))
 	}
-	s.countBirths(told, fd.fresh, len(fd.fresh) > 0 || len(fd.known) > 0 && fd.known[0].file.path == s.target.Path)
+	// The file that is written to may still be empty while an older one is new.
+	live := len(fd.fresh) > 0 && fd.fresh[0].at == s.target.Path || len(fd.known) > 0 && fd.known[0].file.path == s.target.Path
+	s.countBirths(told, fd.fresh, live)
 	for i, at := range before {
 		s.gens[i].fresh = false
 		changed = changed || s.gens[i].at != at
