@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,7 @@ import (
 // be watched (fs.inotify.max_user_watches).
 type watcher struct {
 	file *os.File
+	conn syscall.RawConn // keeps the descriptor from being closed, and used again, within a call
 
 	blind atomic.Bool // some folder may have to be looked at each second
 
@@ -29,7 +31,12 @@ func newWatcher() (*watcher, error) {
 	if err != nil {
 		return w, err
 	}
-	w.file = os.NewFile(uintptr(fd), "inotify")
+	file := os.NewFile(uintptr(fd), "inotify")
+	if w.conn, err = file.SyscallConn(); err != nil {
+		file.Close()
+		return w, err
+	}
+	w.file = file
 	return w, nil
 }
 
@@ -49,8 +56,10 @@ func (w *watcher) add(dir string, s *source) (ok bool) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wd, err := unix.InotifyAddWatch(int(w.file.Fd()), dir, watched)
-	if err != nil {
+	var wd int
+	var err error
+	closed := w.conn.Control(func(fd uintptr) { wd, err = unix.InotifyAddWatch(int(fd), dir, watched) })
+	if closed != nil || err != nil {
 		return false
 	}
 	w.sources[int32(wd)], w.wds[s] = s, int32(wd)
@@ -64,8 +73,8 @@ func (w *watcher) remove(s *source) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if wd, ok := w.wds[s]; ok {
-		// Fails when the folder has gone, which removed the watch.
-		_, _ = unix.InotifyRmWatch(int(w.file.Fd()), uint32(wd))
+		// Fails when the folder has gone, which removed the watch, or all is closed.
+		_ = w.conn.Control(func(fd uintptr) { _, _ = unix.InotifyRmWatch(int(fd), uint32(wd)) })
 		delete(w.wds, s)
 		delete(w.sources, wd)
 	}
