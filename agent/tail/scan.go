@@ -150,18 +150,7 @@ func (s *source) identify(files []logFile, h *hold) found {
 			fd.err = err
 			continue
 		}
-		same := func(g *generation) bool {
-			if g.Head != fresh.Head || taken(g) {
-				return false
-			}
-			if file.gz {
-				return compresses(fresh, g, h.folder(s.id), s.shares(g))
-			}
-			// The file of a generation that is lost has gone: what has its inode
-			// now is another one, even if it begins within the same huge line.
-			return g.Ino == file.ino && g.From == fresh.From && !g.Lost && (g.Modified == 0 || g.Modified == file.modified) &&
-				(g.HeadSum == 0 || g.HeadSum == fresh.HeadSum) || copies(fresh, g)
-		}
+		same := func(g *generation) bool { return !taken(g) && s.same(fresh, g, file, h) }
 		if g := s.find(same); g != nil {
 			fd.known = append(fd.known, match{g, file})
 			fresh.close()
@@ -174,6 +163,24 @@ func (s *source) identify(files []logFile, h *hold) found {
 		fd.fresh = append(fd.fresh, fresh)
 	}
 	return fd
+}
+
+// same says whether fresh, which was found as file, is g.
+func (s *source) same(fresh, g *generation, file logFile, h *hold) bool {
+	switch {
+	case g.Head != fresh.Head:
+		return false
+	case file.gz:
+		return compresses(fresh, g, h.folder(s.id), s.shares(g))
+	case copies(fresh, g):
+		return true
+	case g.HeadSum != 0 && g.HeadSum != fresh.HeadSum, g.Modified != 0 && g.Modified != file.modified:
+		return false
+	}
+	// The file of a generation that is lost, or of which the copy is held, has
+	// gone: what has its inode now is another one, even if it begins within the
+	// same huge line.
+	return g.Ino == file.ino && g.From == fresh.From && !g.Lost && g.HoldIno == 0
 }
 
 // openFresh opens a file and reads what tells it from others.
@@ -213,23 +220,6 @@ func openFresh(file logFile) (*generation, error) {
 	return g, nil
 }
 
-// holdLate holds a file whose link was taken away, or could not be made before: a
-// file that is compressed loses its name at any moment, and then its copy is held.
-func (s *source) holdLate(g *generation, h *hold) {
-	c := generation{N: g.N, Ino: g.Ino, Head: g.Head, From: g.From, HeadSum: g.HeadSum, at: g.at}
-	if c.open("") != nil {
-		return // what is open stays so
-	}
-	h.link(s.id, &c)
-	if c.Hold == "" {
-		c.close()
-		return
-	}
-	g.close()
-	g.Hold, g.HoldIno = c.Hold, c.HoldIno
-	s.dirty = true
-}
-
 // take enters what was found into the chain.
 func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
 	var before []string
@@ -244,7 +234,7 @@ func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
 			m.g.size = max(m.g.size, m.file.size)
 		}
 		if h.dir != "" && m.g.Hold == "" && !m.g.Done && !m.g.Lost && !s.target.Steady && (m.g.Ino == m.file.ino || m.file.gz) {
-			s.holdLate(m.g, h)
+			s.holdLate(m.g, m.file, h)
 		}
 		if m.g == s.gens[len(s.gens)-1] {
 			severed = false
@@ -267,7 +257,7 @@ func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
 		g.Run = s.heads.meet(g.Head)
 		s.next++
 		if !s.target.Steady {
-			h.link(s.id, g)
+			s.holdNew(g, h)
 		}
 		s.gens = append(s.gens, g)
 		s.dirty, changed = true, true
