@@ -71,7 +71,7 @@ func TestCompressedBeforeHeld(t *testing.T) {
 		must(t, err)
 		found := src.identify(files, &s.f.hold)
 		between()
-		src.take(found, false, 0, &s.f.hold)
+		src.take(found, false, src.births.heard(), &s.f.hold)
 	}
 	look(func() {
 		l.compress()

@@ -40,7 +40,7 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 		s.adoptHeld(f.hold.folder(s.id))
 		f.hold.try(s.target)
 	}
-	changed, err = s.scan(&f.hold)
+	changed, err = s.scan(&f.hold, f.watch)
 	if err != nil {
 		s.fail(f.log, err)
 		return false, err

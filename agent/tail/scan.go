@@ -74,11 +74,12 @@ func sameFiles(a, b []logFile) bool {
 // in between could hide a file.
 //
 // changed says whether that made a difference. errRestless: look again soon.
-func (s *source) scan(h *hold) (changed bool, err error) {
+func (s *source) scan(h *hold, watch *watcher) (changed bool, err error) {
 	const looks = 20
 	s.checkHeld(h.folder(s.id))
 	for range looks {
-		told := s.births.told.Load()
+		watch.catchUp()
+		now := s.births.heard()
 		files, err := listLogs(s.target.Path)
 		gone := errors.Is(err, os.ErrNotExist)
 		if err != nil && !gone {
@@ -89,11 +90,13 @@ func (s *source) scan(h *hold) (changed bool, err error) {
 			return false, found.short
 		}
 		again, err := listLogs(s.target.Path)
-		if gone != errors.Is(err, os.ErrNotExist) || !sameFiles(files, again) {
+		watch.catchUp()
+		// The births tell when the same inodes have come back under the same names.
+		if gone != errors.Is(err, os.ErrNotExist) || !sameFiles(files, again) || now != s.births.heard() {
 			found.drop()
 			continue
 		}
-		return s.take(found, gone, told, h), nil
+		return s.take(found, gone, now, h), nil
 	}
 	return false, errRestless
 }
@@ -104,6 +107,7 @@ var errRestless = errors.New("its folder changes faster than it can be looked at
 type found struct {
 	known []match
 	fresh []*generation // not known before, youngest first, with their open files
+	empty uint64        // inode of the live file, if it has no entry yet
 	err   error         // a file that could not be read
 	short error         // nothing could be found out, because this machine is short of something
 }
@@ -137,6 +141,9 @@ func (s *source) identify(files []logFile, h *hold) found {
 		// While dockerd compresses a file, the plain one still lies beside it.
 		half := file.gz && slices.ContainsFunc(files, func(f logFile) bool { return f.age == file.age && !f.gz })
 		fresh, err := openFresh(file)
+		if err != nil && file.path == s.target.Path {
+			fd.empty = file.ino
+		}
 		if errors.Is(err, errNoEntry) || errors.Is(err, os.ErrNotExist) || err != nil && half {
 			continue // not born yet, or gone since
 		}
@@ -221,13 +228,13 @@ func openFresh(file logFile) (*generation, error) {
 }
 
 // take enters what was found into the chain.
-func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
+func (s *source) take(fd found, gone bool, now heard, h *hold) (changed bool) {
 	var before []string
 	for _, g := range s.gens {
 		before = append(before, g.at)
 		g.at = ""
 	}
-	severed := len(s.gens) > 0 // the last file that is known has no name any more
+	severed := true // the last file that is known has no name any more
 	for _, m := range fd.known {
 		m.g.at = m.file.path
 		if !m.file.gz {
@@ -240,13 +247,11 @@ func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
 			severed = false
 		}
 	}
-	if severed && len(fd.fresh) > 0 && (!s.begun || !s.births.counts()) {
+	if severed && len(s.gens) > 0 && len(fd.fresh) > 0 && !s.births.counts(now) {
 		// Others may have come and gone after it.
 		s.missed = s.chainBroken(fd, h.folder(s.id))
 	}
-	// The file that is written to may still be empty while an older one is new.
-	live := len(fd.fresh) > 0 && fd.fresh[0].at == s.target.Path || len(fd.known) > 0 && fd.known[0].file.path == s.target.Path
-	s.countBirths(told, fd.fresh, live)
+	s.countBirths(now, fd, severed)
 	for i, at := range before {
 		s.gens[i].fresh = false
 		changed = changed || s.gens[i].at != at

@@ -50,7 +50,7 @@ type source struct {
 	reading ticket      // for the workers
 	watched atomic.Bool // changes in the folder are told by the watcher
 	base    string      // name of the live file
-	births  births      // of live files; all but told is guarded by mu
+	births  births      // of live files
 	live    atomic.Bool // the youngest generation is the file that Docker writes to
 
 	// mu guards all below. A worker holds it while it reads a piece, never
