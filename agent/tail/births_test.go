@@ -46,6 +46,51 @@ func TestFilesUnseen(t *testing.T) {
 	w.kill()
 }
 
+// TestUnseenAndKilled: files come and go unseen, and the agent dies before it could
+// write that down. The next one says so, once, and of the right file.
+func TestUnseenAndKilled(t *testing.T) {
+	w, c := one(t, jsonfile.Options{MaxSize: 300, MaxFile: 1})
+	w.moody = true
+	w.targets[c.id] = w.target(c.id)
+	long := strings.Repeat("x", 300) // each line fills a file
+	s := w.stepper(Config{})
+	for _, line := range []string{"one ", "two "} {
+		c.line(0, line+long)
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	c.line(0, "unseen "+long)
+	c.line(0, "unseen "+long)
+	c.line(0, "three "+long)
+	three := c.now.UnixNano()
+	s.turn(c.id)
+	if n := w.source(c).Gaps; n != 1 {
+		t.Fatalf("%d gaps, want one", n)
+	}
+	c.line(0, "four "+long)
+	s.turn(c.id)
+	s.killed()
+	for life, want := range []int64{1, 0} {
+		s = w.stepper(Config{})
+		first := s.turn(c.id)
+		for _, g := range s.f.sources[c.id].gens {
+			if g.Doubt != "" && g.Head != three {
+				t.Errorf("the doubt %q is about the wrong file", g.Doubt)
+			}
+		}
+		s.store(first)
+		for range 3 {
+			s.save()
+			s.store(s.turn(c.id))
+		}
+		if n := w.source(c).Gaps; n != want {
+			t.Errorf("%d gaps in the next life but %d, want %d", n, life, want)
+		}
+		s.killed()
+	}
+	w.expect(c, 0, "one "+long, "two "+long, "three "+long, "four "+long)
+}
+
 func TestBirths(t *testing.T) {
 	var b births
 	for _, c := range []struct {

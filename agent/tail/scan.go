@@ -256,6 +256,9 @@ func (s *source) take(fd found, gone bool, now heard, h *hold) (changed bool) {
 		s.gens[i].fresh = false
 		changed = changed || s.gens[i].at != at
 	}
+	if s.missed != "" && len(fd.fresh) > 0 {
+		s.next++ // see holes.go
+	}
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
 		g := fd.fresh[i]
 		g.N, g.Path, g.fresh = s.next, s.target.Path, true

@@ -303,23 +303,6 @@ func (s *source) checkHeld(holdDir string) {
 	}
 }
 
-// forgotten says why lines may be missing among those that were not settled: the
-// numbers of the files that are known have a gap. A file had been seen that could
-// not be held, and neither the checkpoint nor a link tells of it.
-func (s *source) forgotten() string {
-	n := s.settled().Generation
-	if n == 0 {
-		return ""
-	}
-	for _, g := range s.gens {
-		if g.N > n+1 {
-			return "a log file could not be held, and was forgotten when the agent ended"
-		}
-		n = max(n, g.N)
-	}
-	return ""
-}
-
 func (s *source) find(ok func(*generation) bool) *generation {
 	for i := len(s.gens) - 1; i >= 0; i-- {
 		if ok(s.gens[i]) {
