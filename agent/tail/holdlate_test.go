@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mesoscope/internal/jsonfile"
 )
@@ -92,6 +93,38 @@ func TestCompressedBeforeHeld(t *testing.T) {
 	must(t, os.Remove(l.path+".1.gz"), os.Remove(l.path+".2.gz"))
 	s = w.stepper(Config{})
 	s.store(s.turn(l.c.id))
+	must(t, os.Remove(l.path))
+	l.piece("the end", true)
+	for range 3 {
+		s.save()
+		s.store(s.turn(l.c.id))
+	}
+	w.expect(l.c, 0, l.want.String())
+	s.killed()
+}
+
+// TestSameBytes: the files of a huge line of one character are the same to the last
+// byte. One of them came and was compressed while no agent ran.
+func TestSameBytes(t *testing.T) {
+	w, l := hugeLine(t)
+	s := w.stepper(Config{})
+	piece := strings.Repeat("=", 100)
+	l.piece(piece, false)
+	s.store(s.turn(l.c.id))
+	s.save()
+	s.killed()
+	for range 2 {
+		l.shift()
+		l.compress()
+		l.piece(piece, false)
+	}
+	later := time.Now().Add(time.Second) // it takes a while to fill a file
+	must(t, os.Chtimes(l.path+".1.gz", later, later))
+	s = w.stepper(Config{})
+	s.turn(l.c.id)
+	if n := len(s.f.sources[l.c.id].gens); n != 3 {
+		t.Errorf("%d files are known, want all three", n)
+	}
 	must(t, os.Remove(l.path))
 	l.piece("the end", true)
 	for range 3 {
