@@ -31,13 +31,15 @@ type heard struct {
 	watch  int64
 	on     bool  // the folder is watched
 	births int64 // of live files, in that time
+	before int64 // live files that were there before it: 0 or 1
 }
 
-// begin is for a new watch, and for lost events.
-func (b *births) begin() {
+// begin is for a new watch, and for lost events. before says how many live files
+// were there already, as far as that is known.
+func (b *births) begin(before int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.told = heard{watch: b.told.watch + 1, on: true}
+	b.told = heard{watch: b.told.watch + 1, on: true, before: before}
 }
 
 func (b *births) end() {
@@ -72,7 +74,7 @@ func (b *births) unseen(now heard, there, fresh int) int64 {
 		return max(0, now.births-b.last.births-int64(fresh))
 	}
 	// Docker removes the oldest first, so those that were born last are there.
-	return max(0, now.births-int64(there))
+	return max(0, now.before+now.births-int64(there))
 }
 
 // countBirths finds out, behind a look at the folder, whether files have come and
@@ -98,8 +100,12 @@ func (s *source) countBirths(now heard, fd found, severed bool) {
 	if len(s.gens)+len(fd.fresh) == 0 {
 		return // there is no file yet before which others may be missing
 	}
+	b.empty = fd.empty
+	if len(s.gens) > 0 {
+		now.before = 0 // it may be one of those that are known
+	}
 	n := b.unseen(now, there, fresh)
-	b.last, b.empty = now, fd.empty
+	b.last = now
 	switch {
 	case n == 0, !severed, s.missed != "":
 	case n == 1:

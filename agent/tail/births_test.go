@@ -46,6 +46,29 @@ func TestFilesUnseen(t *testing.T) {
 	w.kill()
 }
 
+// TestUnseenByTheFirstLook: files come and go after the folder of a new container is
+// watched, and before it is looked at. Where none has gone, nothing is declared.
+func TestUnseenByTheFirstLook(t *testing.T) {
+	for _, test := range []struct {
+		maxFile, lines int
+		want           int64
+	}{{1, 1, 0}, {1, 2, 1}, {1, 4, 1}, {3, 3, 0}, {3, 4, 1}} {
+		w, c := one(t, jsonfile.Options{MaxSize: 300, MaxFile: test.maxFile})
+		s := w.stepper(Config{})
+		for range test.lines {
+			c.line(0, strings.Repeat("x", 300)) // each line fills a file
+		}
+		for range 2 {
+			s.store(s.turn(c.id))
+			s.save()
+		}
+		if n := w.source(c).Gaps; n != test.want {
+			t.Errorf("max-file %d, %d lines: %d gaps, want %d", test.maxFile, test.lines, n, test.want)
+		}
+		s.killed()
+	}
+}
+
 // TestUnseenAndKilled: files come and go unseen, and the agent dies before it could
 // write that down. The next one says so, once, and of the right file.
 func TestUnseenAndKilled(t *testing.T) {
@@ -98,18 +121,18 @@ func TestBirths(t *testing.T) {
 		there, fresh int
 		want         int64
 	}{
-		{heard{1, true, 2}, 3, 3, 0}, // the first look: one was there before the watch
-		{heard{1, true, 2}, 3, 0, 0},
-		{heard{1, true, 3}, 3, 1, 0},
-		{heard{1, true, 5}, 3, 1, 1}, // one that nobody saw
-		{heard{1, true, 5}, 3, 0, 0}, // is said once
-		{heard{1, true, 9}, 2, 2, 2},
-		{heard{1, true, 9}, 3, 1, 0}, // made by another hand: it counts for nobody
-		{heard{1, true, 10}, 3, 0, 1},
-		{heard{2, true, 3}, 3, 3, 0},  // events were lost: nothing is known of before
-		{heard{3, true, 4}, 3, 0, 1},  // and again; one of these has gone
-		{heard{3, false, 9}, 3, 0, 0}, // not watched any more
-		{heard{4, true, 1}, 2, 1, 0},
+		{heard{watch: 1, on: true, births: 2}, 3, 3, 0}, // the first look: one was there before the watch
+		{heard{watch: 1, on: true, births: 2}, 3, 0, 0},
+		{heard{watch: 1, on: true, births: 3}, 3, 1, 0},
+		{heard{watch: 1, on: true, births: 5}, 3, 1, 1}, // one that nobody saw
+		{heard{watch: 1, on: true, births: 5}, 3, 0, 0}, // is said once
+		{heard{watch: 1, on: true, births: 9}, 2, 2, 2},
+		{heard{watch: 1, on: true, births: 9}, 3, 1, 0}, // made by another hand: it counts for nobody
+		{heard{watch: 1, on: true, births: 10}, 3, 0, 1},
+		{heard{watch: 2, on: true, births: 3}, 3, 3, 0}, // events were lost: nothing is known of before
+		{heard{watch: 3, on: true, births: 4}, 3, 0, 1}, // and again; one of these has gone
+		{heard{watch: 3, births: 9}, 3, 0, 0},           // not watched any more
+		{heard{watch: 4, on: true, births: 1, before: 1}, 2, 1, 0},
 	} {
 		if got := b.unseen(c.now, c.there, c.fresh); got != c.want {
 			t.Errorf("told %+v, %d there, %d fresh: %d unseen, want %d", c.now, c.there, c.fresh, got, c.want)
