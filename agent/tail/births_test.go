@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -69,6 +70,29 @@ func TestUnseenByTheFirstLook(t *testing.T) {
 	}
 }
 
+// TestUnseenBeforeAnEmptyFile: files have come and gone, and the present one has no
+// entry yet. The doubt waits for it, and stands before it.
+func TestUnseenBeforeAnEmptyFile(t *testing.T) {
+	w, c := one(t, jsonfile.Options{MaxSize: 300, MaxFile: 1})
+	long := strings.Repeat("x", 300) // each line fills a file
+	s := w.stepper(Config{})
+	c.line(0, long)
+	s.turn(c.id)
+	c.line(0, long) // unseen
+	must(t, os.Remove(c.writer.Path()), os.WriteFile(c.writer.Path(), nil, 0o600))
+	s.turn(c.id)
+	if n := w.source(c).Gaps; n != 0 {
+		t.Errorf("%d gaps before there is a file behind them", n)
+	}
+	must(t, os.WriteFile(c.writer.Path(), jsonfile.AppendEntry(nil, []byte("on"), "stdout", nil, c.now), 0o600))
+	s.turn(c.id)
+	src := s.f.sources[c.id]
+	if n := len(src.gens); n != 2 || src.gens[1].Doubt == "" || src.gens[1].N != 3 {
+		t.Errorf("%d files; the last one is number %d, doubt %q", n, src.gens[n-1].N, src.gens[n-1].Doubt)
+	}
+	s.killed()
+}
+
 // TestUnseenAndKilled: files come and go unseen, and the agent dies before it could
 // write that down. The next one says so, once, and of the right file.
 func TestUnseenAndKilled(t *testing.T) {
@@ -131,7 +155,8 @@ func TestBirths(t *testing.T) {
 		{heard{watch: 1, on: true, births: 10}, 3, 0, 1},
 		{heard{watch: 2, on: true, births: 3}, 3, 3, 0}, // events were lost: nothing is known of before
 		{heard{watch: 3, on: true, births: 4}, 3, 0, 1}, // and again; one of these has gone
-		{heard{watch: 3, births: 9}, 3, 0, 0},           // not watched any more
+		{heard{watch: 3, births: 6}, 0, 0, 2},           // told before the watch ended
+		{heard{watch: 3, births: 6}, 0, 0, 0},
 		{heard{watch: 4, on: true, births: 1, before: 1}, 2, 1, 0},
 	} {
 		if got := b.unseen(c.now, c.there, c.fresh); got != c.want {
