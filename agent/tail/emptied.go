@@ -28,7 +28,7 @@ func (s *source) append(g *generation, h *hold) {
 	g.N, g.Path, g.Run = s.next, s.target.Path, s.heads.meet(g.Head)
 	s.next++
 	if !s.target.Steady {
-		h.link(s.id, g)
+		s.holdNew(g, h)
 	}
 	s.gens = append(s.gens, g)
 	s.dirty = true
