@@ -33,6 +33,7 @@ type assembler struct {
 	denied     map[right]time.Time // what we may not do, and since when
 	said       map[string]bool     // what is said once
 
+	tally     tally     // of the answers
 	unsettled int       // batches
 	held      int       // bytes of them
 	graves    []deadRow // dead letters that are not on the disk yet

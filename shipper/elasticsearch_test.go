@@ -43,6 +43,23 @@ func TestItemAnswers(t *testing.T) {
 				r.wantCount("reduced", r.sink.metrics.reduced, 1)
 				r.wantCount("refused", r.sink.metrics.refused.WithLabelValues("pipeline"), 1)
 			}},
+		{name: "503 of no shard three times as well", fault: fakees.ItemFault{Status: 503, Type: "exception"}, times: 3, ids: "a c b", within: 5 * time.Second,
+			check: func(r *rig) { r.wantCount("reduced", r.sink.metrics.reduced, 1) }},
+		{name: "502 four times is a dead letter", fault: fakees.ItemFault{Status: 502, Type: "exception"}, times: 4, ids: "a c", within: 5 * time.Second,
+			check: func(r *rig) {
+				if l := r.letters(); len(l) != 1 || l[0].ID != "b" || l[0].Status != 502 {
+					r.t.Errorf("dead letters: %+v", l)
+				}
+			}},
+		{name: "429 of overload goes again however often", fault: fakees.ItemFault{Status: 429, Type: "es_rejected_execution_exception"}, times: 6, ids: "a c b", within: 20 * time.Second,
+			check: func(r *rig) { r.wantCount("reduced", r.sink.metrics.reduced, 0) }},
+		{name: "413 of an item cuts its line", fault: fakees.ItemFault{Status: 413, Type: "exception"}, times: 2, ids: "a c b", within: time.Second,
+			check: func(r *rig) {
+				r.wantCount("truncated", r.sink.metrics.truncated, 1)
+				if d := docOf(r.t, r.fake.Docs(testIndex)[2].Source); d["message"] != "l" || d["app"] == nil {
+					r.t.Errorf("cut document: %v", d)
+				}
+			}},
 		{name: "503 of a pipeline as well", fault: fakees.ItemFault{Status: 503, Type: "pipeline_processing_exception"}, times: 1, ids: "a c b", within: time.Second,
 			check: func(r *rig) { r.wantCount("reduced", r.sink.metrics.reduced, 1) }},
 		{name: "503 of a cluster without a master goes again", fault: fakees.ItemFault{Status: 503, Type: "cluster_block_exception", Reason: "blocked by: [SERVICE_UNAVAILABLE/2/no master];"}, times: 3, ids: "a c b", within: 5 * time.Second,
@@ -94,7 +111,9 @@ func TestItemAnswers(t *testing.T) {
 		{name: "404 pauses", fault: fakees.ItemFault{Status: 404, Type: "index_not_found_exception"}, times: 3, ids: "a c b", within: 20 * time.Second,
 			check: func(r *rig) { wantPaused(r, "mesoscope setup") }},
 		{name: "closed index pauses", fault: fakees.ItemFault{Status: 400, Type: "index_closed_exception"}, times: 1, ids: "a c b", within: 20 * time.Second,
-			check: func(r *rig) { wantPaused(r, "output paused") }},
+			check: func(r *rig) { wantPaused(r, "output paused: the index is blocked (read-only or closed") }},
+		{name: "missing pipeline pauses", fault: fakees.ItemFault{Status: 400, Type: "illegal_argument_exception", Reason: "pipeline with id [p] does not exist"}, times: 1, ids: "a c b", within: 20 * time.Second,
+			check: func(r *rig) { wantPaused(r, "names an ingest pipeline that does not exist") }},
 		{name: "read-only pauses", fault: fakees.ItemFault{Status: 403, Type: "cluster_block_exception", Reason: "blocked by: [FORBIDDEN/8/index write (api)];"}, times: 2, ids: "a c b", within: 20 * time.Second,
 			check: func(r *rig) { wantPaused(r, "index is blocked") }},
 		{name: "disk full pauses", fault: fakees.FloodStage, times: 2, ids: "a c b", within: 20 * time.Second,
