@@ -133,6 +133,11 @@ func newSource(t Target, st state, known bool) *source {
 		s.next = max(s.next, g.N+1)
 		s.dirty = s.dirty || g.Done && g.Hold != "" // killed before it was unlinked
 	}
+	for _, p := range st.Settled {
+		// Files that are settled may be forgotten, and the last one, too. A new one
+		// with its number would count as settled.
+		s.next = max(s.next, p.Generation+1)
+	}
 	s.resume, s.durable = st.Settled, lower(st.Settled)
 	s.horizon, s.sent = st.Horizon, st.Horizon
 	if s.sent.before(st.Sent) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -87,6 +88,11 @@ func (w *writer) begin(size int) error {
 func (w *writer) truncate(why string) error {
 	if w.file == nil || w.other != "" {
 		return errNotNow
+	}
+	if fi, err := os.Stat(w.path()); err != nil || w.spec.Guarded && w.unseen > 0 && !w.held(fi) {
+		// An empty file is rotated away without waiting for an agent, and takes the
+		// place of those before it that no agent has seen either.
+		return cmp.Or(err, errNotNow)
 	}
 	if err := w.lose(0, why, true); err != nil {
 		return err
