@@ -158,6 +158,14 @@ func New(opt Options) (*Discoverer, error) {
 	return d, nil
 }
 
+// Excludes says whether a rule keeps a container out of the set.
+func (d *Discoverer) Excludes(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, is := d.excluded[id]
+	return is
+}
+
 func (d *Discoverer) newMesos() error {
 	a, err := access(d.opt.Mesos)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 )
 
 // enrich adds to c what Mesos and Marathon know of it, and decides whether its
-// lines wait for that. known says that c's own configuration has been read.
-func (d *Discoverer) enrich(c *Container, known bool) {
+// lines wait for that.
+func (d *Discoverer) enrich(c *Container) {
 	old, before := d.joined[c.ID]
 	if !before && d.opt.Recall != nil {
 		old, _ = d.opt.Recall(c.ID)
@@ -33,7 +33,7 @@ func (d *Discoverer) enrich(c *Container, known bool) {
 	if c.ofMesos() {
 		d.joined[c.ID] = Container{Mesos: c.Mesos, Marathon: c.Marathon, From: mesosFacts(c.From)}
 	}
-	d.wait(c, known)
+	d.wait(c)
 	c.choose()
 }
 
@@ -45,14 +45,9 @@ func mesosFacts(from map[string]string) map[string]string {
 }
 
 // wait lets the lines of a container that has just come wait for a moment, if
-// more may be known then.
-func (d *Discoverer) wait(c *Container, known bool) {
-	if !d.mesos.expected() {
-		return
-	}
-	// Of a container whose configuration has not been read, nobody knows
-	// whether it is of Mesos. Where no agent has ever answered it is not.
-	if missing := c.ofMesos() && !c.joined() || !known && d.mesos.answered.Load(); !missing {
+// Mesos may know more of it then.
+func (d *Discoverer) wait(c *Container) {
+	if !d.mesos.expected() || !c.ofMesos() || c.joined() {
 		return
 	}
 	since, seen := d.since[c.ID]
@@ -60,12 +55,9 @@ func (d *Discoverer) wait(c *Container, known bool) {
 		since = time.Now()
 		d.since[c.ID] = since
 	}
-	if time.Since(since) >= mesosGrace {
-		return
-	}
-	c.Waiting = true
-	d.again[c.ID] = true
-	if known {
+	if time.Since(since) < mesosGrace {
+		c.Waiting = true
+		d.again[c.ID] = true
 		d.mesos.ask()
 	}
 }

@@ -165,5 +165,6 @@ func WithAttrs(c Container, attrs map[string]string) Container {
 		}
 		c.note(origin, member)
 	}
+	c.identify()
 	return c
 }

@@ -145,16 +145,16 @@ func (d *Discoverer) build(id string) (c Container, _ Excluded) {
 		c, _ = d.back.leftover(id)
 		return c, Excluded{}
 	}
-	d.enrich(&c, c.Name != "")
+	d.enrich(&c)
 	if rule := d.excludedBy(&c); rule != "" {
 		if d.back != nil {
 			d.back.drop(id)
 		}
 		return Container{}, Excluded{ID: id, Name: c.Name, Rule: rule}
 	}
-	if len(d.rules) > 0 && c.Name == "" && dir != nil && time.Since(dir.first) < nameGrace {
+	if c.Name == "" && dir != nil && time.Since(dir.first) < nameGrace {
 		d.again[id] = true
-		return d.set[id], Excluded{}
+		c.Waiting = true // a name or a label may exclude it
 	}
 	d.place(&c, dir != nil)
 	c.Lossy = lossy(&c, d.version)
