@@ -2,6 +2,7 @@ package discover
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -206,4 +207,28 @@ func TestSwitches(t *testing.T) {
 	f(true, "mesos.env", "", Container{Env: map[string]string{"MESOSCOPE_LOGS_ENABLED": "0", "MESOSCOPE_LOGS_DATASET": "mesos.env"}})
 	f(true, "", "", Container{Env: map[string]string{"MARATHON_APP_LABEL_MESOSCOPE_LOGS_ENABLED": "no"}})
 	f(false, "", "", Container{Labels: map[string]string{switchEnabled: "maybe"}})
+}
+
+// TestExplain: each field of the lines is explained, and none more.
+func TestExplain(t *testing.T) {
+	host := Host{Name: "n1", Hostname: "n1", Agent: Agent{Version: "1", ID: "a"}}
+	c := recordedInspect(t, "mesos-bridge")
+	c.identify()
+	newDirectoryOfTasks(recordedState(t, "1.11-running")).join(&c)
+	c.Labels[switchDataset], c.Labels[switchNamespace] = "mesos.web", "not-good"
+	c.choose()
+	var b strings.Builder
+	for _, f := range Explain(c, host, "mesos.container", "default") {
+		fmt.Fprintf(&b, "%-25s %-75s %s\n", f.Field, f.Value, f.From)
+	}
+	for _, n := range Notes(c) {
+		fmt.Fprintln(&b, n)
+	}
+	if strings.Contains(b.String(), "unknown") {
+		t.Error("a field is from nowhere")
+	}
+	golden(t, "join/explain.txt", []byte(b.String()))
+	if notes := Notes(Container{Mesos: &Mesos{TaskID: "t"}}); len(notes) != 1 || !strings.Contains(notes[0], "has not said") {
+		t.Error(notes)
+	}
 }
