@@ -68,6 +68,12 @@ func (w *worker) step(s *source) (verdict, error) {
 	if s.finished {
 		return idle, nil // what was held may have gone already
 	}
+	if s.target.Wait && !s.started {
+		s.finished = s.target.Gone
+		s.dirty = s.dirty || s.finished
+		return idle, nil
+	}
+	s.started = true
 	if v, ok := w.mayRead(s); !ok {
 		return v, nil
 	}
