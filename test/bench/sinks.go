@@ -47,13 +47,13 @@ type remote struct {
 	addr string
 }
 
-// startSink starts the sink on another core than what is measured.
-func (b *bench) startSink(ctx context.Context) (*remote, error) {
+// startSink starts the sink, beside what is measured as a rule.
+func (b *bench) startSink(ctx context.Context, on seat) (*remote, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(1, b.self, "sink", "-listen", addr)
+	p, err := start(on, b.self, "sink", "-listen", addr)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,9 @@ import (
 // Begin is the time of the first line of each container. Lines are 1 ms apart.
 var Begin = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
+// MeanEntry is about how many bytes of a log a line takes.
+const MeanEntry = 245
+
 // A Spec says how large a corpus is.
 type Spec struct {
 	Containers int
@@ -111,11 +114,12 @@ func Container(i int) jsonfile.Container {
 	}
 }
 
-const markerHead = "mk:"
+// MarkerHead begins each marker.
+const MarkerHead = "mk:"
 
 // AppendMarker appends the marker of a line.
 func AppendMarker(dst []byte, container, number int) []byte {
-	dst = append(dst, markerHead...)
+	dst = append(dst, MarkerHead...)
 	dst = strconv.AppendInt(dst, int64(container), 10)
 	dst = append(dst, '#')
 	dst = strconv.AppendInt(dst, int64(number), 10)
@@ -125,11 +129,11 @@ func AppendMarker(dst []byte, container, number int) []byte {
 // FindMarker finds the first marker in a document or line.
 func FindMarker(b []byte) (container, number int, ok bool) {
 	for {
-		i := bytes.Index(b, []byte(markerHead))
+		i := bytes.Index(b, []byte(MarkerHead))
 		if i < 0 {
 			return 0, 0, false
 		}
-		b = b[i+len(markerHead):]
+		b = b[i+len(MarkerHead):]
 		c, rest, ok := digits(b, '#')
 		if !ok {
 			continue
