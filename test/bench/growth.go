@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,20 +13,6 @@ import (
 	"mesoscope/test/bench/sink"
 )
 
-// A grown is a corpus that is larger than others in one respect.
-type grown struct {
-	containers int
-	lines      int
-	backlog    int // GiB; 0 = not what it is about
-}
-
-func (g grown) String() string {
-	if g.backlog > 0 {
-		return fmt.Sprintf("%2d GiB in %d containers", g.backlog, g.containers)
-	}
-	return fmt.Sprintf("%4d containers", g.containers)
-}
-
 // measureGrowth measures whether a line costs the same however many containers
 // there are and however much waits.
 func (b *bench) measureGrowth(ctx context.Context) (*table, error) {
@@ -34,62 +21,117 @@ func (b *bench) measureGrowth(ctx context.Context) (*table, error) {
 		return nil, err
 	}
 	defer s.kill()
-	var cases []grown
-	for _, n := range b.growth {
-		cases = append(cases, grown{containers: n, lines: b.lines})
+	t := &table{title: fmt.Sprintf("Growth: CPU of a line on one core, gzip off, median of %d; backlogs once", b.runs)}
+	t.add("", "lines", "CPU µs/line", "range", "of the first", "CPU µs/new container", "RSS MiB", "lost", "doubled")
+	first := 0.0
+	row := func(name string, lines int, perLine []float64, perContainer string, peak, lost, doubled int64) {
+		m := median(perLine)
+		if first == 0 {
+			first = m
+		}
+		t.add(name, thousands(float64(lines)), fmt.Sprintf("%.3f", m), fmt.Sprintf("%.3f-%.3f", perLine[0], perLine[len(perLine)-1]),
+			fmt.Sprintf("%.2f", m/first), perContainer, mib(peak), strconv.FormatInt(lost, 10), strconv.FormatInt(doubled, 10))
 	}
-	seen := map[grown][]result{}
+	seen := make([][]steadily, len(b.growth))
 	for i := range b.runs {
-		for _, g := range cases {
-			r, err := b.grow(ctx, s, g)
+		for j, n := range b.growth {
+			r, err := b.steady(ctx, s, n)
 			if err != nil {
-				return nil, err
+				return t, fmt.Errorf("%d containers: %w", n, err)
 			}
-			b.progress("growth %d/%d: %v: %s lines/CPU s", i+1, b.runs, g, thousands(r.perCPU()))
-			seen[g] = append(seen[g], r)
+			b.progress("growth %d/%d: %d containers: %.3f µs/line", i+1, b.runs, n, r.line)
+			seen[j] = append(seen[j], r)
 		}
 	}
-	for _, gib := range b.backlogs { // once each: they take long, and even out themselves
-		g := grown{containers: 20, backlog: gib}
-		g.lines = gib << 30 / corpus.MeanEntry
-		r, err := b.grow(ctx, s, g)
+	for j, n := range b.growth {
+		var lines, fresh []float64
+		var peak, lost, doubled int64
+		for _, r := range seen[j] {
+			lines, fresh = append(lines, r.line), append(fresh, r.fresh)
+			peak, lost, doubled = max(peak, r.rss), lost+r.lost, doubled+r.doubled
+		}
+		row(fmt.Sprintf("%4d containers", n), b.lines, lines, fmt.Sprintf("%.0f", median(fresh)), peak, lost, doubled)
+	}
+	for _, gib := range b.backlogs {
+		const containers = 20
+		lines := gib << 30 / corpus.MeanEntry
+		root, _, err := b.corpus(containers, lines)
 		if err != nil {
-			return nil, err
+			return t, err
 		}
-		b.progress("growth: %v: %s lines/CPU s", g, thousands(r.perCPU()))
-		seen[g] = append(seen[g], r)
-		cases = append(cases, g)
-		// The large ones are not worth their room.
-		if root, _, err := b.corpus(g.containers, g.lines); err != nil {
-			return nil, err
-		} else if err := os.RemoveAll(root); err != nil {
-			return nil, err
+		r, err := b.runOnce(ctx, s, task{root: root, lines: lines, on: measured}, []string{b.bin, "agent"})
+		if err := errors.Join(err, os.RemoveAll(root)); err != nil { // it is not worth its room
+			return t, fmt.Errorf("%d GiB: %w", gib, err)
 		}
+		b.progress("growth: %d GiB: %s lines/CPU s", gib, thousands(r.perCPU()))
+		lost, doubled := losses([]result{r})
+		row(fmt.Sprintf("%2d GiB of backlog, %d containers", gib, containers), lines, []float64{1e6 / r.perCPU()}, "", r.peak, lost, doubled)
 	}
-	t := &table{title: fmt.Sprintf("Growth: CPU of a line on one core, gzip off, start and end of the agent included, median of %d", b.runs)}
-	t.add("", "lines", "CPU µs/line", "range", "lines/s", "peak MiB", "bulks", "lost", "doubled")
-	for _, g := range cases {
-		per := summary(seen[g], func(r result) float64 { return 1e6 / r.perCPU() })
-		lost, doubled := losses(seen[g])
-		last := seen[g][len(seen[g])-1]
-		t.add(g.String(), thousands(float64(g.lines)), fmt.Sprintf("%.3f", per.median), fmt.Sprintf("%.3f-%.3f", per.low, per.high),
-			thousands(summary(seen[g], func(r result) float64 { return float64(r.lines) / r.wall.Seconds() }).median),
-			mib(int64(summary(seen[g], func(r result) float64 { return float64(r.peak) }).high)),
-			thousands(float64(last.stats.Bulks)), strconv.FormatInt(lost, 10), strconv.FormatInt(doubled, 10))
+	t.notes = []string{
+		"containers: lines that are appended, a container at a time, while the agent runs and knows all of them. new container: the agent's CPU from its start until it has",
+		"found, held and read a container with one line. backlog: the lines were there before the agent, whose whole life counts, first reads from the disk included.",
 	}
 	return t, nil
 }
 
-func (b *bench) grow(ctx context.Context, s *remote, g grown) (result, error) {
-	root, _, err := b.corpus(g.containers, g.lines)
+// steadily is what one agent used.
+type steadily struct {
+	line, fresh   float64 // µs of CPU
+	rss           int64
+	lost, doubled int64
+}
+
+// steady starts an agent over n containers with one line each, and then writes
+// the rest of b.lines.
+func (b *bench) steady(ctx context.Context, s *remote, n int) (r steadily, err error) {
+	root, err := b.silentRoot(n)
 	if err != nil {
-		return result{}, err
+		return r, err
 	}
-	r, err := b.runOnce(ctx, s, task{root: root, lines: g.lines, on: measured}, []string{b.bin, "agent"})
+	defer root.remove()
+	if err := s.reset(); err != nil {
+		return r, err
+	}
+	p, set, err := b.startAgent(ctx, s, root.dir, "agent", toSink(s.addr, 0), int64(n))
 	if err != nil {
-		return r, fmt.Errorf("%v: %w", g, err)
+		return r, err
 	}
-	return r, nil
+	defer set.remove()
+	defer p.kill()
+	if err := sleep(ctx, b.settle); err != nil {
+		return r, err
+	}
+	before, err := p.cpuNow()
+	if err != nil {
+		return r, err
+	}
+	spec := corpus.Spec{Containers: n, Lines: b.lines}
+	lines := int64(n)
+	for i := range n {
+		lines += int64(max(0, spec.PerContainer(i)-1))
+		if err := corpus.Append(root.dir, i, 2, spec.PerContainer(i)); err != nil {
+			return r, err
+		}
+	}
+	err = p.waitFor(ctx, 10*time.Millisecond, func() (bool, int64, error) {
+		st, err := s.stats()
+		return st.Distinct >= lines, st.Distinct, err
+	})
+	if err != nil {
+		return r, err
+	}
+	after, err := p.cpuNow()
+	if err != nil {
+		return r, err
+	}
+	if r.rss, err = p.memory("VmRSS"); err != nil {
+		return r, err
+	}
+	st, err := s.stats()
+	r.fresh = ms(before) * 1000 / float64(n)
+	r.line = ms(after-before) * 1000 / float64(lines-int64(n))
+	r.lost, r.doubled = lines-st.Distinct, st.Duplicates
+	return r, errors.Join(err, p.stop())
 }
 
 // measureStart measures how long an agent that knows many files takes until a

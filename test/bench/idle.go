@@ -89,7 +89,7 @@ func (b *bench) silentRoot(n int) (setup, error) {
 }
 
 // startAgent starts the binary over root and waits until lines lines are in s.
-func (b *bench) startAgent(ctx context.Context, s *local, root, command, output string, lines int64) (*process, setup, error) {
+func (b *bench) startAgent(ctx context.Context, s counter, root, command, output string, lines int64) (*process, setup, error) {
 	set, err := b.newSetup(root, output)
 	if err != nil {
 		return nil, set, err
@@ -105,8 +105,8 @@ func (b *bench) startAgent(ctx context.Context, s *local, root, command, output 
 		return nil, set, err
 	}
 	err = p.waitFor(ctx, 10*time.Millisecond, func() (bool, int64, error) {
-		n := s.Stats().Distinct
-		return n >= lines, n, nil
+		n, err := s.distinct()
+		return n >= lines, n, err
 	})
 	if err != nil {
 		p.kill()

@@ -1,7 +1,7 @@
 // Command bench measures the agent: how many lines it ships for a second of
 // CPU, what it costs when nothing happens, and how long a line takes.
 //
-//	go run ./test/bench                # builds the binary in the working directory and measures all
+//	go run ./test/bench                # builds the binary and measures all
 //	go run ./test/bench -only idle     # or others, see -h
 //
 // The way of the data: corpus (written once below -dir, kept) -> the process
@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	b := &bench{out: out, err: progress}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(progress)
-	fs.StringVar(&b.bin, "bin", "", "the mesoscope binary; empty: build the one in the working directory")
+	fs.StringVar(&b.bin, "bin", "", "the mesoscope binary; empty: build the module that the working directory is in")
 	fs.StringVar(&b.dir, "dir", filepath.Join("test", "bench", "out"), "folder for corpora and runs, on a disk like the one that holds Docker's logs")
 	fs.IntVar(&b.lines, "lines", 1_000_000, "lines of a corpus")
 	fs.IntVar(&b.runs, "runs", 5, "runs of each throughput case; the median is printed")
@@ -95,6 +95,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return nil
 	} else if err != nil {
 		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("%q is no flag", fs.Arg(0))
 	}
 	parts := []string{"throughput", "cores", "growth", "start", "idle", "latency", "searchable"}
 	all := slices.Concat(parts, []string{"peers"})
@@ -176,7 +179,7 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	b.bin = filepath.Join(b.dir, "mesoscope")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.bin, ".")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.bin, "mesoscope")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build mesoscope: %w: %s", err, out)

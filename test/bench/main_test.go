@@ -330,7 +330,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestWrongUsage(t *testing.T) {
-	for _, args := range [][]string{{"-only", "speed"}, {"-lines", "0"}, {"-runs", "x"}, {"-silent", "a"}, {"-growth", "0"}} {
+	for _, args := range [][]string{{"-only", "speed"}, {"-lines", "0"}, {"-runs", "x"}, {"-silent", "a"}, {"agent"}, {"-growth", "0"}} {
 		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%v was accepted", args)
 		}

@@ -89,6 +89,16 @@ func (r *remote) ask(method, what string) (s sink.Stats, err error) {
 	return s, json.NewDecoder(resp.Body).Decode(&s)
 }
 
+// A counter is a sink that says how many different lines it has.
+type counter interface{ distinct() (int64, error) }
+
+func (r *remote) distinct() (int64, error) {
+	s, err := r.stats()
+	return s.Distinct, err
+}
+
+func (l *local) distinct() (int64, error) { return l.Stats().Distinct, nil }
+
 // A local is a sink in this process, for measurements that need each arrival.
 type local struct {
 	*sink.Sink

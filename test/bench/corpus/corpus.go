@@ -62,10 +62,26 @@ func Write(root string, s Spec) (size int64, err error) {
 }
 
 func writeLog(path string, container, lines int) (size int64, err error) {
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o666)
 	if err != nil {
 		return 0, err
 	}
+	return appendLines(f, container, 1, lines)
+}
+
+// Append writes lines first to last behind what a container's log has, which
+// must exist.
+func Append(root string, container, first, last int) error {
+	f, err := os.OpenFile(jsonfile.LogPath(root, ID(container)), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = appendLines(f, container, first, last)
+	return err
+}
+
+// appendLines writes to f and closes it.
+func appendLines(f *os.File, container, first, last int) (size int64, err error) {
 	defer func() {
 		if cerr := f.Close(); err == nil {
 			err = cerr
@@ -74,7 +90,7 @@ func writeLog(path string, container, lines int) (size int64, err error) {
 	w := bufio.NewWriterSize(f, 1<<20)
 	g := NewGenerator(container)
 	var line, entry []byte
-	for n := 1; n <= lines; n++ {
+	for n := first; n <= last; n++ {
 		var stream string
 		line, stream = g.AppendLine(line[:0], n)
 		line = append(line, '\n')
