@@ -98,7 +98,7 @@ func (b *bench) steady(ctx context.Context, s *remote, n int) (r steadily, err e
 	}
 	defer set.remove()
 	defer p.kill()
-	if err := sleep(ctx, b.settle); err != nil {
+	if err := b.quiet(ctx, p); err != nil {
 		return r, err
 	}
 	before, err := p.cpuNow()
@@ -163,7 +163,7 @@ func (b *bench) startWith(ctx context.Context, t *table, n int) error {
 		return err
 	}
 	defer set.remove()
-	if err := sleep(ctx, b.settle); err != nil { // the checkpoint has all of them
+	if err := b.quiet(ctx, p); err != nil { // the checkpoint has all of them
 		p.kill()
 		return err
 	}
