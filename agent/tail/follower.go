@@ -274,7 +274,7 @@ func (f *Follower) retarget(s *source, t Target) {
 		f.watch.remove(s)
 		f.watch.add(filepath.Dir(t.Path), s)
 	}
-	if old.Running != t.Running || old.Gone != t.Gone || old.Path != t.Path {
+	if old.Running != t.Running || old.Gone != t.Gone || old.Wait != t.Wait || old.Path != t.Path {
 		f.looks.push(&s.looking)
 		f.reads.push(&s.reading)
 	}

@@ -260,15 +260,9 @@ func (s *source) take(fd found, gone bool, now heard, h *hold) (changed bool) {
 		s.next++ // see holes.go
 	}
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
-		g := fd.fresh[i]
-		g.N, g.Path, g.fresh = s.next, s.target.Path, true
-		g.Run = s.heads.meet(g.Head)
-		s.next++
-		if !s.target.Steady {
-			s.holdNew(g, h)
-		}
-		s.gens = append(s.gens, g)
-		s.dirty, changed = true, true
+		fd.fresh[i].fresh = true
+		s.append(fd.fresh[i], h)
+		changed = true
 	}
 	for i, g := range s.gens {
 		// What is not named any more is read as far as it goes now.

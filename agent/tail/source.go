@@ -29,6 +29,10 @@ type Target struct {
 	// Gone says that the container was removed: what is held of its log is
 	// read to the end, and then the source is forgotten.
 	Gone bool
+	// Wait says that nothing is to be read yet, because what the lines belong to
+	// is not known; the files are held. It counts until reading has begun. With
+	// Gone, nobody ever wanted the lines: the log is given up unread.
+	Wait bool
 	// Steady says that files of this log only vanish when Settled allows it,
 	// so that they need not be held.
 	Steady bool
@@ -57,6 +61,7 @@ type source struct {
 	// while it waits for the sink.
 	mu       sync.Mutex
 	target   Target
+	started  bool // reading has: Target.Wait counts no more
 	begun    bool
 	gens     []*generation // oldest first
 	next     int64         // ordinal of the next new generation
