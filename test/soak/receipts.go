@@ -62,14 +62,27 @@ func (v *verdict) covered(t *history, l *truth) bool {
 			if d.file == p.File {
 				return p.To > d.from || d.doubt
 			}
-			for n := min(p.File, d.file) + 1; n < max(p.File, d.file); n++ {
-				if v.seen[t][n] {
-					return false
-				}
+			if v.seenUpTo(t, max(p.File, d.file)-1) > v.seenUpTo(t, min(p.File, d.file)) {
+				return false
 			}
 			return !v.seen[t][p.File] && (d.file < p.File || d.doubt)
 		})
 	})
+}
+
+// seenUpTo is how many of the files of t up to n anybody saw. Lost lines, gaps and
+// files are many thousands each.
+func (v *verdict) seenUpTo(t *history, n int) int {
+	if len(t.seen) == 0 {
+		t.seen = make([]int, len(t.files)+2)
+		for i := 1; i < len(t.seen); i++ {
+			t.seen[i] = t.seen[i-1]
+			if v.seen[t][i] {
+				t.seen[i]++
+			}
+		}
+	}
+	return t.seen[max(0, min(n, len(t.seen)-1))]
 }
 
 // around is for people: what was seen and declared near a file.
