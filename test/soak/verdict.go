@@ -52,11 +52,11 @@ type document struct {
 type verdict struct {
 	h        *harness
 	partial  bool
-	by       map[string]*history // by container id
+	by       map[string]*history                // by container id
 	declared map[*history]map[int][]declaration // by file
-	seen     map[*history]map[int]bool // files that something is stored of
-	names    map[string]int            // container/generation -> file
-	numbers  map[string][]*truth       // container/generation/stream -> lines with damage in their file, as they come
+	seen     map[*history]map[int]bool          // files that something is stored of
+	names    map[string]int                     // container/generation -> file
+	numbers  map[string][]*truth                // container/generation/stream -> lines with damage in their file, as they come
 	sequence map[*truth]int64
 	failures []failure
 	counts   map[string]int // failures by kind
