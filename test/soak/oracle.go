@@ -18,8 +18,6 @@ type history struct {
 	// tails are files with the rest of a line whose beginning was destroyed: it may
 	// count as a line there.
 	tails map[int]bool
-	// seen are sums, see verdict.seenUpTo.
-	seen []int
 }
 
 // A truth is a line with what became of it.
