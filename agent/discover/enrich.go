@@ -59,12 +59,13 @@ func (d *Discoverer) wait(c *Container) {
 		since = time.Now()
 		d.since[c.ID] = since
 	}
-	if time.Since(since) >= mesosGrace {
-		return
+	limit := mesosGrace
+	if c.From[keyTask] == fromQueued {
+		limit = mesosLate // the task cannot have printed anything yet
 	}
-	c.Waiting = true
-	d.again[c.ID] = true
-	if task {
+	age := time.Since(since)
+	c.Waiting = age < limit
+	if d.again[c.ID] = d.again[c.ID] || age < mesosLate; task && age < mesosLate {
 		d.mesos.ask()
 	}
 }

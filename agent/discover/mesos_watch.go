@@ -24,6 +24,9 @@ const (
 	mesosShare = 10
 	// mesosGrace is how long lines of a container wait for what Mesos says.
 	mesosGrace = 2 * time.Second
+	// mesosLate is how long a new container is asked for, and how long the lines
+	// of one wait whose task its executor does not have yet.
+	mesosLate = time.Minute
 	// mesosRetry is for an agent that has answered before, or was configured.
 	mesosRetry = 2 * time.Second
 	// stateTime is how long one answer may take as a whole.
