@@ -65,7 +65,11 @@ func (d *Discoverer) wait(c *Container) {
 	}
 	age := time.Since(since)
 	c.Waiting = age < limit
-	if d.again[c.ID] = d.again[c.ID] || age < mesosLate; task && age < mesosLate {
+	if age >= mesosLate {
+		return
+	}
+	d.again[c.ID] = true
+	if task {
 		d.mesos.ask()
 	}
 }
