@@ -167,6 +167,10 @@ func (p *process) close() (err error) {
 	return errors.Join(err, p.lock.Release())
 }
 
+// lettersAreNews is how long dead letters are a problem and not just a line of
+// the status.
+const lettersAreNews = 24 * time.Hour
+
 // status is how the process is.
 func (p *process) status() status.Status {
 	var st status.Status
@@ -181,6 +185,9 @@ func (p *process) status() status.Status {
 	st.Output = p.output.Status()
 	if st.Output.State == status.OutputPaused {
 		st.Problems = append(st.Problems, "No line gets through to "+st.Output.Kind+": "+st.Output.PausedReason)
+	}
+	if d := st.Output.DeadLetters; d != nil && (d.Count == 0 || time.Since(d.Newest) < lettersAreNews) {
+		st.Problems = append(st.Problems, fmt.Sprintf("%s could not be stored, the newest because of %s: `%s` shows them", many(d.Count, "line"), d.Reason, d.Command))
 	}
 	st.Counts = agent.Counts(p.registry)
 	return st

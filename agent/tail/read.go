@@ -293,6 +293,9 @@ func (w *worker) lost(s *source, why error) verdict {
 		g.size = g.sound // what was seen of it since may be of the next one
 	}
 	w.f.lose(s, s.gen, s.off, why)
+	if errors.Is(why, errEmptied) {
+		w.f.salvage(s, s.gen)
+	}
 	return w.passOver(s)
 }
 
