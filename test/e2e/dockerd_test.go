@@ -242,8 +242,10 @@ output: {elasticsearch: {hosts: [%q]}}
 		docker(t, "stop", "-t", "20", w.id)
 	}
 	for _, w := range writers {
-		want, files := d.logged(w.id)
+		var want map[string][]string
+		var files int
 		within(t, time.Minute, "all lines to be stored", func() error {
+			want, files = d.logged(w.id) // the last lines come behind the end of the container
 			got := map[string]map[string]int{"stdout": {}, "stderr": {}}
 			for _, doc := range sink.Docs("logs-mesos.container-default") {
 				var l document
