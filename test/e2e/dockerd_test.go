@@ -180,6 +180,26 @@ func (d *daemon) logged(id string) (texts map[string][]string, files int) {
 	return texts, len(names)
 }
 
+// around shows a line that should not be there, and those before and behind it.
+func around(sink *fakees.Server, id, stream, text string) (out string) {
+	var all []document
+	for _, doc := range sink.Docs("logs-mesos.container-default") {
+		var l document
+		if json.Unmarshal(doc.Source, &l) == nil && l.Container.ID == id && l.Stream == stream {
+			all = append(all, l)
+		}
+	}
+	for _, x := range all {
+		for _, l := range all {
+			near := l.Log.File.Generation == x.Log.File.Generation && max(l.Event.Sequence-x.Event.Sequence, x.Event.Sequence-l.Event.Sequence) < 2
+			if x.Message == text && (near || l.Time.Equal(x.Time)) {
+				out += fmt.Sprintf("\n  %s %s line %d at %d, %d bytes, flags %q", l.Time.Format(time.RFC3339Nano), l.Log.File.Generation, l.Event.Sequence, l.Log.Offset, len(l.Message), l.Log.Flags)
+			}
+		}
+	}
+	return out
+}
+
 // TestDockerdRestart: dockerd ends and comes back, in order and by a crash, with
 // the containers living on or not, and the agent is killed now and then
 // meanwhile. All that dockerd wrote is stored once.
@@ -267,7 +287,7 @@ output: {elasticsearch: {hosts: [%q]}}
 					delete(got[stream], text)
 				}
 				for text := range got[stream] {
-					return fmt.Errorf("%s %s: dockerd did not write the %d bytes %.200q", w.name, stream, len(text), text)
+					return fmt.Errorf("%s %s: dockerd did not write the %d bytes %.200q%s", w.name, stream, len(text), text, around(sink, w.id, stream, text))
 				}
 			}
 			return nil
