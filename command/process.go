@@ -201,8 +201,16 @@ func (p *process) sources() []status.Source {
 	return list
 }
 
+func (p *process) explain(name string) []status.Explained {
+	list := []status.Explained{}
+	for _, a := range p.agents {
+		list = append(list, a.Explain(name)...)
+	}
+	return list
+}
+
 func (p *process) endpoints(r *reloads) agent.Endpoints {
-	return agent.Endpoints{Registry: p.registry, Status: p.status, Sources: p.sources, Reload: r.now}
+	return agent.Endpoints{Registry: p.registry, Status: p.status, Sources: p.sources, Explain: p.explain, Reload: r.now}
 }
 
 // reloads read the configuration again while a process runs: at SIGHUP, when

@@ -11,6 +11,7 @@ import "time"
 const (
 	StatusPath  = "/api/v1/status"
 	SourcesPath = "/api/v1/sources"
+	ExplainPath = "/api/v1/explain" // ?container=NAME; a list of Explained
 )
 
 // States of an Output.
@@ -122,4 +123,20 @@ type Source struct {
 	LastError    string  `json:"last_error,omitempty"`
 	// Blocked says what the source waits for, and since when; "": for nothing.
 	Blocked string `json:"blocked,omitempty"`
+}
+
+// An Explained is what is known of one container.
+type Explained struct {
+	ID     string   `json:"id"`
+	Name   string   `json:"name,omitempty"`
+	State  string   `json:"state"`           // "followed", "gone", "excluded", "not readable"
+	Fields []Field  `json:"fields"`          // that all of its lines carry, by name
+	Notes  []string `json:"notes,omitempty"` // whole sentences
+}
+
+// A Field is one field of a document, and where its value is from.
+type Field struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
+	From  string `json:"from"`
 }
