@@ -52,10 +52,18 @@ type Limits struct {
 
 // Kinds are all kinds by name.
 var Kinds = map[string]Kind{
-	"http": httpKind,
-	"tcp":  tcpKind,
-	"tls":  tlsKind,
-	"dns":  dnsKind,
+	"http":          httpKind,
+	"tcp":           tcpKind,
+	"tls":           tlsKind,
+	"dns":           dnsKind,
+	"exec":          execKind,
+	"redis":         redisKind,
+	"zookeeper":     zookeeperKind,
+	"elasticsearch": elasticsearchKind,
+	"mesos-master":  mesosMasterKind,
+	"mesos-agent":   mesosAgentKind,
+	"marathon":      marathonKind,
+	"docker":        dockerKind,
 }
 
 // Names are the names of all kinds, sorted.

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -127,14 +128,18 @@ func (r *Result) measure(name string, value float64, unit string) {
 
 // phase adds the time since a moment to a phase.
 func (r *Result) phase(name string, since time.Time) {
-	seconds := time.Since(since).Seconds()
-	for i := range r.Phases {
-		if r.Phases[i].Name == name {
-			r.Phases[i].Seconds += seconds
-			return
+	r.mergePhases([]Phase{{Name: name, Seconds: time.Since(since).Seconds()}})
+}
+
+// mergePhases adds phases to those of the same name.
+func (r *Result) mergePhases(phases []Phase) {
+	for _, p := range phases {
+		if i := slices.IndexFunc(r.Phases, func(q Phase) bool { return q.Name == p.Name }); i >= 0 {
+			r.Phases[i].Seconds += p.Seconds
+		} else {
+			r.Phases = append(r.Phases, p)
 		}
 	}
-	r.Phases = append(r.Phases, Phase{Name: name, Seconds: seconds})
 }
 
 // answer keeps what the target said.

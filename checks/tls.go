@@ -61,13 +61,7 @@ func (r *Result) merge(one Result, first bool) {
 		}
 		r.Findings = append(r.Findings, f)
 	}
-	for _, p := range one.Phases {
-		if i := slices.IndexFunc(r.Phases, func(q Phase) bool { return q.Name == p.Name }); i >= 0 {
-			r.Phases[i].Seconds += p.Seconds
-		} else {
-			r.Phases = append(r.Phases, p)
-		}
-	}
+	r.mergePhases(one.Phases)
 	if one.facts.connected && (!r.facts.connected || one.facts.certificate < r.facts.certificate) {
 		r.facts, r.Evidence = one.facts, one.Evidence
 	}
