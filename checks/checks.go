@@ -131,7 +131,11 @@ func (r *Result) judgeMetrics(t Target, defaults []Limits) {
 			text  string
 		}{{Critical, m.Critical}, {Warning, m.Warning}} {
 			if limit, err := ParseRange(l.text); err == nil && limit.Alerts(m.Value) {
-				r.find(l.state, m.Name, "%s is %s, outside of %s", m.Name, m.number(), l.text)
+				text := fmt.Sprintf("%s is %s, outside of %s", m.Name, m.number(), l.text)
+				if m.about != "" {
+					text = m.about + " (" + text + ")"
+				}
+				r.find(l.state, m.Name, "%s", text)
 				break
 			}
 		}

@@ -92,7 +92,7 @@ func (r *Result) judgeDeployments(all []deployment, now time.Time) {
 	}
 	oldest := slices.MinFunc(all, func(a, b deployment) int { return a.Version.Compare(b.Version) })
 	age := now.Sub(oldest.Version)
-	r.measure("deploy_age", float64(int(age.Seconds())), "s")
+	r.measure("deploy_age", float64(int(age.Seconds())), "s").about = fmt.Sprintf("the deploy of %s goes on for %s", firstOf(oldest.Apps), ago(age))
 	r.Text += fmt.Sprintf(", %d deploys, the oldest of %s for %s", len(all), firstOf(oldest.Apps), ago(age))
 }
 
@@ -106,11 +106,8 @@ func (r *Result) judgeQueue(q marathonQueue) {
 		longest = max(longest, item.Delay.Left)
 	}
 	r.measure("waiting", float64(len(q.Queue)), "")
-	r.measure("overdue", float64(len(overdue)), "")
+	r.measure("overdue", float64(len(overdue)), "").about = fmt.Sprintf("%d apps may start and get no offer: %s", len(overdue), firstOf(overdue))
 	r.measure("backoff", longest, "s")
-	if len(overdue) > 0 {
-		r.find(Warning, "overdue", "%d apps may start and get no offer: %s", len(overdue), firstOf(overdue))
-	}
 }
 
 // firstOf names the first few.

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -89,7 +90,7 @@ func checkMesosMaster(ctx context.Context, t Target) (r Result) {
 	lost := max(m["master/slaves_inactive"], m["master/slaves_disconnected"]) + m["master/slaves_unreachable"]
 	r.measure("agents", active, "")
 	if active+lost > 0 {
-		r.measure("agents_lost", percent(lost, active+lost), "%")
+		r.measure("agents_lost", percent(lost, active+lost), "%").about = fmt.Sprintf("%d of %d agents are lost", int(lost), int(active+lost))
 	}
 	r.measure("frameworks", m["master/frameworks_active"], "")
 	r.measure("tasks_running", m["master/tasks_running"], "")
@@ -101,19 +102,16 @@ func checkMesosMaster(ctx context.Context, t Target) (r Result) {
 	}
 	if active == 0 {
 		r.find(Critical, "agents", "no active agent")
-	} else if lost > 0 && percent(lost, active+lost) <= 10 {
-		r.find(Warning, "agents_lost", "%d of %d agents are lost", int(lost), int(active+lost))
 	}
 	return r
 }
 
 func checkMesosAgent(ctx context.Context, t Target) (r Result) {
-	m, ok := r.snapshot(ctx, t, "slave/registered", 404, 503)
+	m, ok := r.snapshot(ctx, t, "slave/registered", 503)
 	if !ok {
-		// routes come into being one after the other while an agent starts
-		if r.facts.status == 404 || r.facts.status == 503 {
+		if r.facts.status == 503 {
 			r.Findings = nil
-			r.find(Warning, "recovering", "it answers %d: it has just started, or another process answers there", r.facts.status)
+			r.find(Warning, "recovering", "it answers 503: it has just started and reads its own state")
 		}
 		return r
 	}

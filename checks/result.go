@@ -80,8 +80,9 @@ type Metric struct {
 	Max      string  `json:"max,omitempty"`
 	Unset    bool    `json:"unset,omitempty"` // a plugin said U: there is no value
 
-	free    bool // the kind's limits do not apply to this one
-	foreign bool // a plugin has judged it already
+	about   string // what to say if it is outside of its limits
+	free    bool   // the kind's limits do not apply to this one
+	foreign bool   // a plugin has judged it already
 }
 
 // A Phase is a part of the time that a check took.
@@ -122,8 +123,9 @@ func (r *Result) find(s State, signal, format string, args ...any) {
 // say sets the text for the case that nothing is wrong.
 func (r *Result) say(format string, args ...any) { r.Text = fmt.Sprintf(format, args...) }
 
-func (r *Result) measure(name string, value float64, unit string) {
+func (r *Result) measure(name string, value float64, unit string) *Metric {
 	r.Metrics = append(r.Metrics, Metric{Name: name, Value: value, Unit: unit})
+	return &r.Metrics[len(r.Metrics)-1]
 }
 
 // phase adds the time since a moment to a phase.
