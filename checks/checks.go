@@ -64,6 +64,7 @@ var Kinds = map[string]Kind{
 	"mesos-agent":   mesosAgentKind,
 	"marathon":      marathonKind,
 	"docker":        dockerKind,
+	"grpc":          grpcKind,
 }
 
 // Names are the names of all kinds, sorted.

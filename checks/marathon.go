@@ -35,6 +35,7 @@ type deployment struct {
 	ID      string    `json:"id"`
 	Version time.Time `json:"version"`
 	Apps    []string  `json:"affectedApps"`
+	Pods    []string  `json:"affectedPods"`
 }
 
 // marathonQueue is the answer of /v2/queue.
@@ -91,9 +92,10 @@ func (r *Result) judgeDeployments(all []deployment, now time.Time) {
 		return
 	}
 	oldest := slices.MinFunc(all, func(a, b deployment) int { return a.Version.Compare(b.Version) })
+	names := firstOf(append(oldest.Apps, oldest.Pods...))
 	age := now.Sub(oldest.Version)
-	r.measure("deploy_age", float64(int(age.Seconds())), "s").about = fmt.Sprintf("the deploy of %s goes on for %s", firstOf(oldest.Apps), ago(age))
-	r.Text += fmt.Sprintf(", %d deploys, the oldest of %s for %s", len(all), firstOf(oldest.Apps), ago(age))
+	r.measure("deploy_age", float64(int(age.Seconds())), "s").about = fmt.Sprintf("the deploy of %s goes on for %s", names, ago(age))
+	r.Text += fmt.Sprintf(", %d deploys, the oldest of %s for %s", len(all), names, ago(age))
 }
 
 func (r *Result) judgeQueue(q marathonQueue) {
