@@ -28,8 +28,8 @@ soak: ## faults against the agent, and each line accounted for: DURATION=30m SEE
 soak-mutants: ## the agent with one mistake in it each: soak has to find every one
 	$(GO) run ./test/soak -mutants
 
-bench: ## the agent end to end (lines per CPU second, idle, latency), then micro benchmarks; BENCH=-h lists its flags
-	$(GO) run ./test/bench $(BENCH)
+bench: ## the agent end to end (lines per CPU second, idle, latency), then micro benchmarks; PEERS=1 measures other agents too, BENCH=-h lists the flags
+	$(GO) run ./test/bench $(if $(PEERS),-peers) $(BENCH)
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 60m ./...
 
 lint: ## vet (all platforms) and staticcheck

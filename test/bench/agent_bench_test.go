@@ -39,7 +39,7 @@ func benchmarkAgent(b *testing.B, c throughputCase) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sink, err := (&bench{self: self, err: io.Discard}).startSink(b.Context())
+	sink, err := (&bench{self: self, err: io.Discard}).startSink(b.Context(), beside)
 	if err != nil {
 		b.Fatal(err)
 	}

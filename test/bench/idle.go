@@ -11,47 +11,56 @@ import (
 )
 
 func (b *bench) measureIdle(ctx context.Context) (*table, error) {
-	root, err := b.silentRoot(b.silent)
+	t := &table{title: fmt.Sprintf("Idle: containers that print nothing, %v", b.idle)}
+	t.add("", "CPU ms/s", "RSS MiB", "bulks")
+	for _, n := range b.silent {
+		if err := b.idleWith(ctx, t, n); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+func (b *bench) idleWith(ctx context.Context, t *table, n int) error {
+	root, err := b.silentRoot(n)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer root.remove()
 	s, err := startLocal(sink.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer s.stop()
-	p, set, err := b.startAgent(ctx, s, root.dir, "agent", toSink(s.addr, 1), int64(b.silent))
+	p, set, err := b.startAgent(ctx, s, root.dir, "agent", toSink(s.addr, 1), int64(n))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer set.remove()
 	defer p.kill()
-	b.progress("idle: %d silent containers for %v", b.silent, b.idle)
-	if err := sleep(ctx, b.settle); err != nil {
-		return nil, err
+	b.progress("idle: %d silent containers for %v", n, b.idle)
+	if err := b.quiet(ctx, p); err != nil {
+		return err
 	}
 	before, err := p.cpuNow()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	begin, bulks := time.Now(), s.Stats().Bulks
 	if err := sleep(ctx, b.idle); err != nil {
-		return nil, err
+		return err
 	}
 	after, err := p.cpuNow()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	took := time.Since(begin)
 	rss, err := p.memory("VmRSS")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	t := &table{title: fmt.Sprintf("Idle: %d containers that print nothing, %v", b.silent, b.idle)}
-	t.add("", "CPU ms/s", "RSS MiB", "bulks")
-	t.add("agent", fmt.Sprintf("%.3f", float64((after-before).Microseconds())/1000/took.Seconds()), mib(rss), fmt.Sprint(s.Stats().Bulks-bulks))
-	return t, p.stop()
+	t.add(fmt.Sprintf("%4d containers", n), fmt.Sprintf("%.3f", float64((after-before).Microseconds())/1000/took.Seconds()), mib(rss), fmt.Sprint(s.Stats().Bulks-bulks))
+	return p.stop()
 }
 
 // silentRoot makes a Docker root in which each of n containers has one line.
@@ -80,7 +89,7 @@ func (b *bench) silentRoot(n int) (setup, error) {
 }
 
 // startAgent starts the binary over root and waits until lines lines are in s.
-func (b *bench) startAgent(ctx context.Context, s *local, root, command, output string, lines int64) (*process, setup, error) {
+func (b *bench) startAgent(ctx context.Context, s counter, root, command, output string, lines int64) (*process, setup, error) {
 	set, err := b.newSetup(root, output)
 	if err != nil {
 		return nil, set, err
@@ -90,14 +99,14 @@ func (b *bench) startAgent(ctx context.Context, s *local, root, command, output 
 		set.remove()
 		return nil, set, err
 	}
-	p, err := start(0, b.bin, command, "--config", file)
+	p, err := start(measured, b.bin, command, "--config", file)
 	if err != nil {
 		set.remove()
 		return nil, set, err
 	}
 	err = p.waitFor(ctx, 10*time.Millisecond, func() (bool, int64, error) {
-		n := s.Stats().Distinct
-		return n >= lines, n, nil
+		n, err := s.distinct()
+		return n >= lines, n, err
 	})
 	if err != nil {
 		p.kill()
@@ -105,6 +114,29 @@ func (b *bench) startAgent(ctx context.Context, s *local, root, command, output 
 		return nil, set, fmt.Errorf("the first lines did not arrive: %w", err)
 	}
 	return p, set, nil
+}
+
+// quiet waits until the process has used next to nothing for as long as settle:
+// beside its lines it writes down what it has found, on the disk, with time.
+func (b *bench) quiet(ctx context.Context, p *process) error {
+	const most = time.Minute
+	for begun := time.Now(); time.Since(begun) < most; {
+		before, err := p.cpuNow()
+		if err != nil {
+			return err
+		}
+		if err := sleep(ctx, b.settle); err != nil {
+			return err
+		}
+		after, err := p.cpuNow()
+		if err != nil {
+			return err
+		}
+		if after-before < max(b.settle/50, 2*time.Millisecond) {
+			return nil
+		}
+	}
+	return fmt.Errorf("it has something to do for longer than %v", most)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -22,7 +22,7 @@ func pause(random *rand.Rand) time.Duration {
 func (b *bench) measureLatency(ctx context.Context) (*table, error) {
 	t := &table{title: fmt.Sprintf("Latency: from write to arrival at the sink, ms, %d lines at about 10/s in %d containers", b.latency, latencyContainers)}
 	t.add("", "p50", "p99", "max", "bulks/s", "lost")
-	for _, delay := range []time.Duration{0, 50 * time.Millisecond} {
+	for _, delay := range []time.Duration{0, time.Millisecond, 50 * time.Millisecond} {
 		name := "sink answers at once"
 		if delay > 0 {
 			name = fmt.Sprintf("sink takes %v", delay)

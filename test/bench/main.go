@@ -1,8 +1,8 @@
 // Command bench measures the agent: how many lines it ships for a second of
 // CPU, what it costs when nothing happens, and how long a line takes.
 //
-//	go run ./test/bench                # builds the binary in the working directory and measures all
-//	go run ./test/bench -only idle     # throughput, idle, latency or searchable
+//	go run ./test/bench                # builds the binary and measures all
+//	go run ./test/bench -only idle     # or others, see -h
 //
 // The way of the data: corpus (written once below -dir, kept) -> the process
 // that is measured, pinned to one core -> sink, a process on another core, that
@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -34,12 +35,17 @@ type bench struct {
 	dir     string // corpora and runs
 	lines   int
 	runs    int
-	silent  int
+	silent  []int // containers of a measurement of silence
 	idle    time.Duration
 	settle  time.Duration
 	latency int // lines
 
 	elasticsearch string  // URL of a real one; "" = none
+	growth        []int   // containers
+	backlogs      []int   // GiB
+	bulks         []int   // MiB
+	guard         bool    // against recorded ratios
+	record        string  // folder of the record; "" = no
 	minRatio      float64 // of the agent to the reference
 	out           io.Writer
 	err           io.Writer // progress
@@ -64,45 +70,70 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			// A SIGTERM comes when the sink has the last line, perhaps before its
 			// answer is here: then it is finished, not given up.
 			return reference(context.WithoutCancel(ctx), args[1:])
+		case "indexer":
+			return index(context.WithoutCancel(ctx), args[1:])
 		}
 	}
 	b := &bench{out: out, err: progress}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(progress)
-	fs.StringVar(&b.bin, "bin", "", "the mesoscope binary; empty: build the one in the working directory")
+	fs.StringVar(&b.bin, "bin", "", "the mesoscope binary; empty: build the module that the working directory is in")
 	fs.StringVar(&b.dir, "dir", filepath.Join("test", "bench", "out"), "folder for corpora and runs, on a disk like the one that holds Docker's logs")
 	fs.IntVar(&b.lines, "lines", 1_000_000, "lines of a corpus")
 	fs.IntVar(&b.runs, "runs", 5, "runs of each throughput case; the median is printed")
-	fs.IntVar(&b.silent, "silent", 200, "containers of the idle measurement")
+	silent := fs.String("silent", "200,5000", "containers of the idle and the start measurements")
+	growth := fs.String("growth", "1,20,200,1000,5000", "containers of the growth measurement")
+	backlogs := fs.String("backlog", "", "GiB of the growth measurement's backlogs, e.g. 1,10; they are written below -dir, and removed")
+	bulks := fs.String("bulks", "", "MiB of bulk_max_bytes that the server measurement tries too, e.g. 2,4")
+	fs.BoolVar(&b.guard, "guard", false, "fail if a row's ratio to the reference is a quarter worse than recorded")
+	fs.StringVar(&b.record, "record", "", "record the ratios in this folder, test/bench")
 	fs.DurationVar(&b.idle, "idle", 30*time.Second, "how long the idle measurement lasts")
 	fs.DurationVar(&b.settle, "settle", 5*time.Second, "how long a process is left alone after its last line before it counts as idle")
 	fs.IntVar(&b.latency, "latency", 300, "lines of a latency measurement, about 10 a second")
 	fs.StringVar(&b.elasticsearch, "elasticsearch", "", "URL of a real server, to measure there too how long a line takes to be found")
 	fs.Float64Var(&b.minRatio, "min-ratio", 0, "fail if the agent ships fewer lines per CPU second than so many times the reference")
-	only := fs.String("only", "", "measure only these, comma separated: throughput, idle, latency, searchable")
-	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+	withPeers := fs.Bool("peers", false, "measure also the other agents that are on the PATH")
+	only := fs.String("only", "", "measure only these, comma separated: throughput, cores, growth, start, idle, latency, searchable, peers, server (a real one, see -elasticsearch)")
+	err := fs.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	parts := []string{"throughput", "idle", "latency", "searchable"}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("%q is no flag", fs.Arg(0))
+	}
+	parts := []string{"throughput", "cores", "growth", "start", "idle", "latency", "searchable"}
+	all := slices.Concat(parts, []string{"peers", "server"})
+	if *withPeers {
+		parts = append(parts, "peers")
+	}
 	if *only != "" {
 		for _, p := range strings.Split(*only, ",") {
-			if !slices.Contains(parts, p) {
-				return fmt.Errorf("-only %s: there are %s", p, strings.Join(parts, ", "))
+			if !slices.Contains(all, p) {
+				return fmt.Errorf("-only %s: there are %s", p, strings.Join(all, ", "))
 			}
 		}
 		parts = strings.Split(*only, ",")
 	}
-	if b.lines < 1 || b.runs < 1 || b.silent < 1 || b.latency < 1 {
-		return errors.New("-lines, -runs, -silent and -latency must be at least 1")
+	if b.lines < 1 || b.runs < 1 || b.latency < 1 {
+		return errors.New("-lines, -runs and -latency must be at least 1")
+	}
+	for _, list := range []struct {
+		flag, value string
+		to          *[]int
+	}{{"silent", *silent, &b.silent}, {"growth", *growth, &b.growth}, {"backlog", *backlogs, &b.backlogs}, {"bulks", *bulks, &b.bulks}} {
+		if *list.to, err = numbers(list.value); err != nil {
+			return fmt.Errorf("-%s: %w", list.flag, err)
+		}
 	}
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintf(b.out, "%s\n", machine())
 	measure := map[string]func(context.Context) (*table, error){
-		"throughput": b.measureThroughput, "idle": b.measureIdle, "latency": b.measureLatency, "searchable": b.measureSearchable,
+		"throughput": b.measureThroughput, "cores": b.measureCores, "growth": b.measureGrowth, "start": b.measureStart, "idle": b.measureIdle, "latency": b.measureLatency, "searchable": b.measureSearchable,
+		"peers": b.measurePeers, "server": b.measureServer,
 	}
 	var errs []error
 	for _, p := range parts {
@@ -121,6 +152,21 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	return errors.Join(errs...)
 }
 
+// numbers reads "1,20"; nothing is no number.
+func numbers(list string) (out []int, err error) {
+	if list == "" {
+		return nil, nil
+	}
+	for _, field := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is not a list of numbers from 1 on", list)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
 // prepare finds this program and builds mesoscope.
 func (b *bench) prepare(ctx context.Context) (err error) {
 	if b.self, err = os.Executable(); err != nil {
@@ -137,7 +183,7 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	b.bin = filepath.Join(b.dir, "mesoscope")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.bin, ".")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.bin, "mesoscope")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build mesoscope: %w: %s", err, out)

@@ -140,7 +140,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	return &bench{
-		self: exe, bin: exe, dir: t.TempDir(), lines: 3001, runs: 2, silent: 3,
+		self: exe, bin: exe, dir: t.TempDir(), lines: 3001, runs: 2, silent: []int{3}, growth: []int{1, 3},
 		idle: 100 * time.Millisecond, settle: 10 * time.Millisecond, latency: 4, out: io.Discard, err: io.Discard,
 	}
 }
@@ -220,6 +220,67 @@ func TestIdleAndLatency(t *testing.T) {
 	}
 }
 
+func TestGrowthStartAndCores(t *testing.T) {
+	b := newBench(t)
+	b.runs = 1
+	for name, measure := range map[string]func(context.Context) (*table, error){"growth": b.measureGrowth, "start": b.measureStart, "cores": b.measureCores} {
+		table, err := measure(t.Context())
+		if runtime.GOOS != "linux" {
+			t.Skip(err)
+		}
+		if name == "cores" && len(cores()) < 2 {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if want := map[string]int{"growth": 3, "start": 2, "cores": 5}[name]; len(table.rows) != want {
+			t.Errorf("%s: %d rows, want %d: %v", name, len(table.rows), want, table.rows)
+		}
+	}
+}
+
+func TestGuard(t *testing.T) {
+	g, err := readGuard(recorded)
+	if err != nil || len(g) != len(throughputCases) {
+		t.Fatalf("%v %v", g, err)
+	}
+	g["x"] = 0.8
+	if err := g.check("x", 0.61); err != nil {
+		t.Error(err)
+	}
+	if err := g.check("x", 0.59); err == nil {
+		t.Error("a quarter worse was taken")
+	}
+	if err := g.check("nobody has measured it", 0.1); err != nil {
+		t.Error(err)
+	}
+	for _, c := range throughputCases {
+		if _, ok := g[c.String()]; !ok {
+			t.Errorf("no ratio of %q is recorded", c)
+		}
+	}
+}
+
+// TestPeers holds that each configuration can be made; whether its agent takes
+// it is seen where the agent is.
+func TestPeers(t *testing.T) {
+	dir := t.TempDir()
+	for _, p := range peers {
+		argv, err := p.setUp("/bin/"+p.program, "/docker", "127.0.0.1:9", dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, p.file))
+		if err != nil || !bytes.Contains(data, []byte("/docker/containers/*/*-json.log")) && p.program != "syslog-ng" {
+			t.Errorf("%s: %v\n%s", p.program, err, data)
+		}
+		if argv[0] != "/bin/"+p.program || len(argv) < 3 {
+			t.Errorf("%q", argv)
+		}
+	}
+}
+
 func TestReference(t *testing.T) {
 	var posted []byte
 	l := loop{fields: metadata("id", 740), post: func(b []byte) error { posted = append(posted, b...); return nil }}
@@ -269,7 +330,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestWrongUsage(t *testing.T) {
-	for _, args := range [][]string{{"-only", "speed"}, {"-lines", "0"}, {"-runs", "x"}} {
+	for _, args := range [][]string{{"-only", "speed"}, {"-lines", "0"}, {"-runs", "x"}, {"-silent", "a"}, {"agent"}, {"-growth", "0"}} {
 		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
 			t.Errorf("%v was accepted", args)
 		}
@@ -279,7 +340,7 @@ func TestWrongUsage(t *testing.T) {
 // TestStats holds that the driver reads what the sink process counts.
 func TestStats(t *testing.T) {
 	b := newBench(t)
-	s, err := b.startSink(t.Context())
+	s, err := b.startSink(t.Context(), beside)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,16 +27,30 @@ type process struct {
 	begun  time.Time
 }
 
-// start runs argv with one Go processor, pinned to the first core (0) or the
-// second (1) of those that we may use, where taskset is there and there are two.
-func start(core int, argv ...string) (*process, error) {
+// A seat is the cores that a process may use: 0 is the first of those that we
+// may use ourselves.
+type seat []int
+
+// The usual seats: what is measured has a core for itself, as the sink has.
+var (
+	measured = seat{0}
+	beside   = seat{1}
+)
+
+// start runs argv on its seat, with as many Go processors. It is pinned where
+// taskset is there and there are so many cores.
+func start(on seat, argv ...string) (*process, error) {
 	if path, err := exec.LookPath("taskset"); err == nil {
-		if list := cores(); len(list) > 1 {
-			argv = append([]string{path, "-c", strconv.Itoa(list[core])}, argv...)
+		if list := cores(); len(list) > slices.Max(on) {
+			var names []string
+			for _, i := range on {
+				names = append(names, strconv.Itoa(list[i]))
+			}
+			argv = append([]string{path, "-c", strings.Join(names, ",")}, argv...)
 		}
 	}
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	p.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(len(on)))
 	p.cmd.Stderr = &p.stderr
 	p.begun = time.Now()
 	if err := p.cmd.Start(); err != nil {

@@ -71,7 +71,7 @@ func (b *bench) searchable(ctx context.Context, s searched, listen string) (ms [
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(0, b.bin, s.command, "--config", file)
+	p, err := start(measured, b.bin, s.command, "--config", file)
 	if err != nil {
 		return nil, err
 	}

@@ -29,9 +29,11 @@ func (b *bench) newSetup(root, output string) (setup, error) {
 
 func (s setup) remove() { os.RemoveAll(s.dir) }
 
+func (s setup) path() string { return filepath.Join(s.dir, "mesoscope.yml") }
+
 // write writes the file and returns its path.
 func (s setup) write() (string, error) {
-	path := filepath.Join(s.dir, "mesoscope.yml")
+	path := s.path()
 	return path, os.WriteFile(path, fmt.Appendf(nil, `data_dir: %q
 http: {listen: %q}
 node: {name: bench}

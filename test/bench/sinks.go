@@ -47,13 +47,13 @@ type remote struct {
 	addr string
 }
 
-// startSink starts the sink on another core than what is measured.
-func (b *bench) startSink(ctx context.Context) (*remote, error) {
+// startSink starts the sink, beside what is measured as a rule.
+func (b *bench) startSink(ctx context.Context, on seat) (*remote, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(1, b.self, "sink", "-listen", addr)
+	p, err := start(on, b.self, "sink", "-listen", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +88,16 @@ func (r *remote) ask(method, what string) (s sink.Stats, err error) {
 	defer resp.Body.Close()
 	return s, json.NewDecoder(resp.Body).Decode(&s)
 }
+
+// A counter is a sink that says how many different lines it has.
+type counter interface{ distinct() (int64, error) }
+
+func (r *remote) distinct() (int64, error) {
+	s, err := r.stats()
+	return s.Distinct, err
+}
+
+func (l *local) distinct() (int64, error) { return l.Stats().Distinct, nil }
 
 // A local is a sink in this process, for measurements that need each arrival.
 type local struct {

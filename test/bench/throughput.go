@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"mesoscope/test/bench/corpus"
@@ -19,6 +21,11 @@ import (
 type throughputCase struct {
 	containers int
 	gzip       int
+}
+
+// String names the case in the record of ratios.
+func (c throughputCase) String() string {
+	return fmt.Sprintf("%d containers, gzip %s", c.containers, strings.TrimSpace(onOff(c.gzip)))
 }
 
 var throughputCases = []throughputCase{{1, 0}, {1, 1}, {20, 0}, {20, 1}}
@@ -33,7 +40,7 @@ type result struct {
 }
 
 func (b *bench) measureThroughput(ctx context.Context) (*table, error) {
-	s, err := b.startSink(ctx)
+	s, err := b.startSink(ctx, beside)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +55,7 @@ func (b *bench) measureThroughput(ctx context.Context) (*table, error) {
 	// changes over minutes: only what ran in turns can be compared.
 	for i := range b.runs {
 		for _, c := range throughputCases {
-			root, size, err := b.corpus(c.containers)
+			root, size, err := b.corpus(c.containers, b.lines)
 			if err != nil {
 				return nil, fmt.Errorf("write the corpus: %w", err)
 			}
@@ -60,7 +67,7 @@ func (b *bench) measureThroughput(ctx context.Context) (*table, error) {
 					st := rs[0][0].stats
 					argv = append(slices.Clone(argv), "-fields", strconv.Itoa(referenceFields(float64(st.BodyBytes)/float64(st.Lines), float64(size)/float64(b.lines))))
 				}
-				r, err := b.runOnce(ctx, s, root, c.gzip, argv)
+				r, err := b.runOnce(ctx, s, task{root: root, lines: b.lines, gzip: c.gzip, on: measured}, argv)
 				if err != nil {
 					return nil, fmt.Errorf("%s, %d containers, gzip %d: %w", subject.name, c.containers, c.gzip, err)
 				}
@@ -72,6 +79,11 @@ func (b *bench) measureThroughput(ctx context.Context) (*table, error) {
 	}
 	t := &table{title: fmt.Sprintf("Throughput: %s lines from json-file to acknowledged _bulk on one core, median of %d", thousands(float64(b.lines)), b.runs)}
 	t.add("", "lines/CPU s", "range", "ratio", "CPU µs/line", "lines/s", "MB/s", "peak MiB", "wire B/line", "body B/line", "bulks", "lost", "doubled")
+	old, err := readGuard(recorded)
+	if err != nil {
+		return nil, err
+	}
+	ratios := guard{}
 	var slow []error
 	for _, c := range throughputCases {
 		reference := summary(results[c][1], (result).perCPU)
@@ -84,6 +96,12 @@ func (b *bench) measureThroughput(ctx context.Context) (*table, error) {
 			speed := summary(rs, func(r result) float64 { return float64(r.lines) / r.wall.Seconds() })
 			lost, doubled := losses(rs)
 			ratio := per.median / reference.median
+			if j == 0 {
+				ratios[c.String()] = math.Round(ratio*100) / 100
+				if b.guard {
+					slow = append(slow, old.check(c.String(), ratio))
+				}
+			}
 			if ratio < b.minRatio {
 				slow = append(slow, fmt.Errorf("%s, %d containers, gzip %s: %.2f times the reference, want %.2f", subject.name, c.containers, onOff(c.gzip), ratio, b.minRatio))
 			}
@@ -98,6 +116,9 @@ func (b *bench) measureThroughput(ctx context.Context) (*table, error) {
 	t.notes = []string{
 		"ratio: lines per CPU second against the reference, a plain loop that reads the same files and writes bodies of the same size to the same sink, in the same run.",
 		"CPU: user and system of the whole process with its start and end. MB/s: of json-file. lost, doubled: by the marker of each line, all runs together.",
+	}
+	if b.record != "" {
+		slow = append(slow, ratios.write(b.record))
 	}
 	return t, errors.Join(slow...)
 }
@@ -130,9 +151,9 @@ func onOff(level int) string {
 	return "on "
 }
 
-// corpus writes b.lines lines for so many containers, or finds them written.
-func (b *bench) corpus(containers int) (root string, size int64, err error) {
-	root = filepath.Join(b.dir, fmt.Sprintf("corpus-%d-%d", containers, b.lines))
+// corpus writes so many lines in so many containers, or finds them written.
+func (b *bench) corpus(containers, lines int) (root string, size int64, err error) {
+	root = filepath.Join(b.dir, fmt.Sprintf("corpus-%d-%d", containers, lines))
 	done := filepath.Join(root, "size") // written last: what lacks it is not whole
 	data, err := os.ReadFile(done)
 	if err == nil {
@@ -145,49 +166,75 @@ func (b *bench) corpus(containers int) (root string, size int64, err error) {
 	if err := os.RemoveAll(root); err != nil {
 		return "", 0, err
 	}
-	b.progress("write a corpus of %d containers", containers)
-	if size, err = corpus.Write(root, corpus.Spec{Containers: containers, Lines: b.lines}); err != nil {
+	b.progress("write a corpus of %s lines in %d containers", thousands(float64(lines)), containers)
+	if size, err = corpus.Write(root, corpus.Spec{Containers: containers, Lines: lines}); err != nil {
 		return "", 0, err
 	}
 	return root, size, os.WriteFile(done, []byte(strconv.FormatInt(size, 10)), 0o644)
 }
 
-// runOnce runs argv with a fresh state over a corpus until the sink has it all.
-func (b *bench) runOnce(ctx context.Context, s *remote, root string, gzip int, argv []string) (r result, err error) {
-	if err := s.reset(); err != nil {
-		return r, err
+// A task is one way of a whole corpus to the sink.
+type task struct {
+	root  string // Docker's, with the corpus
+	lines int
+	gzip  int
+	on    seat
+	// cut takes a document without a marker for a line: some agents end a message
+	// at a NUL, and the marker stands behind it.
+	cut bool
+}
+
+// arrived is how many lines the sink has.
+func (t task) arrived(st sink.Stats) int64 {
+	if t.cut {
+		return st.Distinct + st.Unmarked
 	}
-	set, err := b.newSetup(root, toSink(s.addr, gzip))
+	return st.Distinct
+}
+
+// runOnce runs mesoscope, or what understands its configuration, with a fresh
+// state over a corpus until the sink has it all.
+func (b *bench) runOnce(ctx context.Context, s *remote, r task, argv []string) (result, error) {
+	set, err := b.newSetup(r.root, toSink(s.addr, r.gzip))
 	if err != nil {
-		return r, err
+		return result{}, err
 	}
 	defer set.remove()
 	file, err := set.write()
 	if err != nil {
-		return r, err
+		return result{}, err
 	}
-	p, err := start(0, append(slices.Clone(argv), "--config", file)...)
+	return b.ship(ctx, s, r, append(slices.Clone(argv), "--config", file))
+}
+
+// ship runs argv until the sink has all lines.
+func (b *bench) ship(ctx context.Context, s *remote, r task, argv []string) (res result, err error) {
+	if err := s.reset(); err != nil {
+		return res, err
+	}
+	p, err := start(r.on, argv...)
 	if err != nil {
-		return r, err
+		return res, err
 	}
-	r.lines = b.lines
+	res.lines = r.lines
 	err = p.waitFor(ctx, 10*time.Millisecond, func() (bool, int64, error) {
 		st, err := s.stats()
 		if peak, err := p.memory("VmHWM"); err == nil {
-			r.peak = peak // the last look before a process ends by itself
+			res.peak = peak // the last look before a process ends by itself
 		}
-		return st.Distinct >= int64(b.lines), st.Distinct, err
+		n := r.arrived(st)
+		return n >= int64(r.lines), n, err
 	})
-	r.wall = time.Since(p.begun)
+	res.wall = time.Since(p.begun)
 	if err != nil {
 		p.kill()
 		st, _ := s.stats()
-		return r, fmt.Errorf("%s of %s lines arrived: %w: %s", thousands(float64(st.Distinct)), thousands(float64(b.lines)), err, p.said())
+		return res, fmt.Errorf("%s of %s lines arrived: %w: %s", thousands(float64(r.arrived(st))), thousands(float64(r.lines)), err, p.said())
 	}
 	if err := p.stop(); err != nil {
-		return r, err
+		return res, err
 	}
-	r.cpu = p.cpu()
-	r.stats, err = s.stats() // again: what came twice came late
-	return r, err
+	res.cpu = p.cpu()
+	res.stats, err = s.stats() // again: what came twice came late
+	return res, err
 }

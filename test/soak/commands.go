@@ -54,6 +54,10 @@ func (w *writer) do(c command) error {
 		return w.powerCut(c.Bytes, c.Flag)
 	case "restart":
 		return w.restart()
+	case "hole":
+		return w.hole(c.Bytes)
+	case "reuse-inode":
+		return w.reuse()
 	case "rename":
 		return w.rename()
 	case "copytruncate":

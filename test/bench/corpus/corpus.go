@@ -24,6 +24,9 @@ import (
 // Begin is the time of the first line of each container. Lines are 1 ms apart.
 var Begin = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 
+// MeanEntry is about how many bytes of a log a line takes.
+const MeanEntry = 245
+
 // A Spec says how large a corpus is.
 type Spec struct {
 	Containers int
@@ -59,10 +62,26 @@ func Write(root string, s Spec) (size int64, err error) {
 }
 
 func writeLog(path string, container, lines int) (size int64, err error) {
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o666)
 	if err != nil {
 		return 0, err
 	}
+	return appendLines(f, container, 1, lines)
+}
+
+// Append writes lines first to last behind what a container's log has, which
+// must exist.
+func Append(root string, container, first, last int) error {
+	f, err := os.OpenFile(jsonfile.LogPath(root, ID(container)), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = appendLines(f, container, first, last)
+	return err
+}
+
+// appendLines writes to f and closes it.
+func appendLines(f *os.File, container, first, last int) (size int64, err error) {
 	defer func() {
 		if cerr := f.Close(); err == nil {
 			err = cerr
@@ -71,7 +90,7 @@ func writeLog(path string, container, lines int) (size int64, err error) {
 	w := bufio.NewWriterSize(f, 1<<20)
 	g := NewGenerator(container)
 	var line, entry []byte
-	for n := 1; n <= lines; n++ {
+	for n := first; n <= last; n++ {
 		var stream string
 		line, stream = g.AppendLine(line[:0], n)
 		line = append(line, '\n')
@@ -111,11 +130,12 @@ func Container(i int) jsonfile.Container {
 	}
 }
 
-const markerHead = "mk:"
+// MarkerHead begins each marker.
+const MarkerHead = "mk:"
 
 // AppendMarker appends the marker of a line.
 func AppendMarker(dst []byte, container, number int) []byte {
-	dst = append(dst, markerHead...)
+	dst = append(dst, MarkerHead...)
 	dst = strconv.AppendInt(dst, int64(container), 10)
 	dst = append(dst, '#')
 	dst = strconv.AppendInt(dst, int64(number), 10)
@@ -125,11 +145,11 @@ func AppendMarker(dst []byte, container, number int) []byte {
 // FindMarker finds the first marker in a document or line.
 func FindMarker(b []byte) (container, number int, ok bool) {
 	for {
-		i := bytes.Index(b, []byte(markerHead))
+		i := bytes.Index(b, []byte(MarkerHead))
 		if i < 0 {
 			return 0, 0, false
 		}
-		b = b[i+len(markerHead):]
+		b = b[i+len(MarkerHead):]
 		c, rest, ok := digits(b, '#')
 		if !ok {
 			continue

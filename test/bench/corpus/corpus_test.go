@@ -47,6 +47,9 @@ func TestSameEverywhere(t *testing.T) {
 	if total != size {
 		t.Errorf("%d bytes, Write said %d", total, size)
 	}
+	if mean := size / int64(s.Lines); mean < MeanEntry*95/100 || mean > MeanEntry*105/100 {
+		t.Errorf("%d bytes an entry, MeanEntry says %d", mean, MeanEntry)
+	}
 	const want = "245cb4af2fc0b3b610838af9a4d93a993e6c14a871b994abb0856cc008c0b52a"
 	if got := fmt.Sprintf("%x", h.Sum(nil)); got != want {
 		t.Errorf("the corpus has changed: %s, %.1f bytes an entry", got, float64(size)/float64(s.Lines))

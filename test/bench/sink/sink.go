@@ -60,6 +60,7 @@ func New(o Options) *Sink {
 	s.mux.HandleFunc("PUT /_bulk", s.bulk)
 	s.mux.HandleFunc("POST /{index}/_bulk", s.bulk)
 	s.mux.HandleFunc("PUT /{index}/_bulk", s.bulk)
+	s.mux.HandleFunc("POST /v1/logs", s.otlp)
 	s.mux.HandleFunc("POST /_mget", s.mget)
 	s.mux.HandleFunc("POST /{index}/_mget", s.mget)
 	s.mux.HandleFunc("GET /_data_stream/{name}", dataStream)

@@ -162,3 +162,28 @@ func BenchmarkBulk(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*docs/b.Elapsed().Seconds(), "lines/s")
 }
+
+// TestOTLP holds that the markers in a body of any form are counted.
+func TestOTLP(t *testing.T) {
+	for _, zip := range []bool{false, true} {
+		s := New(Options{})
+		r := httptest.NewRecorder()
+		body := []byte("\x0a\x03mk:1#1;\x00\xff mk: mk:1#2;mk:1#2;\x01mk:2#1;")
+		req := httptest.NewRequest("POST", "/v1/logs", bytes.NewReader(body))
+		if zip {
+			var b bytes.Buffer
+			zw := gzip.NewWriter(&b)
+			zw.Write(body)
+			zw.Close()
+			req = httptest.NewRequest("POST", "/v1/logs", &b)
+			req.Header.Set("Content-Encoding", "gzip")
+		}
+		s.ServeHTTP(r, req)
+		if r.Code != 200 || r.Body.Len() != 0 {
+			t.Errorf("%d %q", r.Code, r.Body)
+		}
+		if st := s.Stats(); st.Distinct != 3 || st.Duplicates != 1 || st.Lines != 4 || st.BodyBytes != int64(len(body)) {
+			t.Errorf("%+v", st)
+		}
+	}
+}
