@@ -82,7 +82,7 @@ func TestMesosMaster(t *testing.T) {
 	with := func(m string) func(net.Conn) { return site(map[string]string{path: m}) }
 	testKind(t, "mesos-master", "http://%s", append(brokenBase(t, path), []trial{
 		{name: "leader", serve: with(metrics(`,"master/slaves_active":20`)), text: "leads 20 agents and 2 frameworks, 9 tasks run", metrics: "agents=20 agents_lost=0%;0;10 tasks_lost=1c"},
-		{name: "below a path", address: "http://%s/master", serve: site(map[string]string{"/master" + path: metrics(`,"master/slaves_active":20`)}), text: "leads 20"},
+		{name: "with the process in the path", address: "http://%s/master", serve: site(map[string]string{path: metrics(`,"master/slaves_active":20`)}), text: "leads 20"},
 		{name: "standby", serve: with(`{"master/elected":0,"master/uptime_secs":7200}`), text: "stands by, up 2 hours"},
 		{name: "one agent lost", serve: with(metrics(`,"master/slaves_active":20,"master/slaves_inactive":1,"master/slaves_disconnected":1`)), want: Warning, signal: "agents_lost", text: "1 of 21 agents are lost"},
 		{name: "that is all right", serve: with(metrics(`,"master/slaves_active":20,"master/slaves_inactive":1`)), options: opt("warning", "agents_lost=")},
@@ -101,7 +101,7 @@ func TestMesosAgent(t *testing.T) {
 	good := `{"slave/registered":1,"slave/uptime_secs":7200,"slave/tasks_running":3,"slave/executors_running":2,"slave/recovery_errors":0}`
 	testKind(t, "mesos-agent", "http://%s", append(brokenBase(t, path), []trial{
 		{name: "good", serve: with(good), text: "registered, up 2 hours, 3 tasks run", metrics: "tasks_running=3 executors_running=2"},
-		{name: "below a path", address: "http://%s/slave(1)", serve: site(map[string]string{"/slave(1)" + path: good})},
+		{name: "with the process in the path", address: "http://%s/slave(1)", serve: site(map[string]string{path: good})},
 		{name: "not registered", serve: with(`{"slave/registered":0,"slave/uptime_secs":7200}`), want: Critical, signal: "registered"},
 		{name: "not yet registered", serve: with(`{"slave/registered":0,"slave/uptime_secs":5}`), want: Warning, signal: "registered"},
 		{name: "recovering", serve: with(`503 Agent has not finished recovery`), want: Warning, signal: "recovering"},

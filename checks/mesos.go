@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,7 +33,7 @@ var mesosMasterKind = Kind{
 		{"agents", Critical, "a leader has no active agent"},
 	}),
 	Facts:   []string{"STATUS", "RESPONSE_TIME", "IP", "BODY", "CONNECTED", "CERTIFICATE_EXPIRATION"},
-	address: baseURL("5050"),
+	address: processURL("5050"),
 	check:   checkMesosMaster,
 }
 
@@ -53,8 +54,18 @@ var mesosAgentKind = Kind{
 		{"recovering", Warning, "it has just started and reads its own state"},
 	}),
 	Facts:   []string{"STATUS", "RESPONSE_TIME", "IP", "BODY", "CONNECTED", "CERTIFICATE_EXPIRATION"},
-	address: baseURL("5051"),
+	address: processURL("5051"),
 	check:   checkMesosAgent,
+}
+
+// processURL is a base URL without the name of a process (/master, /slave(1)):
+// metrics stand beside those, not below.
+func processURL(port string) func(string) (string, error) {
+	read := baseURL(port)
+	return func(s string) (string, error) {
+		base, err := read(s)
+		return strings.TrimSuffix(strings.TrimSuffix(base, "/master"), "/slave(1)"), err
+	}
 }
 
 // snapshot reads the metrics; the server gives up before we do.
