@@ -14,6 +14,10 @@ import (
 // text that begins with three digits and a space is another status.
 func site(pages map[string]string) func(net.Conn) {
 	return web(func(w io.Writer, q *http.Request) {
+		if wait := q.URL.Query().Get("timeout"); wait != "" && !strings.HasSuffix(wait, "ms") && !strings.HasSuffix(wait, "secs") {
+			reply(w, 400, "") // as Mesos does, which knows no "4s"
+			return
+		}
 		body, ok := pages[q.URL.Path]
 		status := 404
 		if ok {

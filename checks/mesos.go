@@ -71,8 +71,8 @@ func processURL(port string) func(string) (string, error) {
 // snapshot reads the metrics; the server gives up before we do.
 func (r *Result) snapshot(ctx context.Context, t Target, marker string, also ...int) (map[string]float64, bool) {
 	var m map[string]float64
-	wait := t.Timeout * 8 / 10
-	if !r.askJSON(ctx, t, "/metrics/snapshot?timeout="+wait.Round(time.Millisecond).String(), &m, also...) {
+	wait := max(1, t.Timeout.Milliseconds()*8/10) // Mesos knows ms and secs, but no s
+	if !r.askJSON(ctx, t, fmt.Sprintf("/metrics/snapshot?timeout=%dms", wait), &m, also...) {
 		return nil, false
 	}
 	if _, ok := m[marker]; !ok {
