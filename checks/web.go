@@ -177,9 +177,6 @@ var baseSignals = append(append([]Signal{}, networkSignals...), certificateSigna
 	Signal{"credentials", Critical, "name or password are refused"},
 	Signal{"status", Critical, "an HTTP status other than 200"})
 
-// errPassword: the service asks for a password and there is none.
-var errPassword = errors.New("password needed")
-
 const maxJSON = 8 << 20
 
 // ask fetches base URL + path. What is wrong has become a finding if ok is
