@@ -38,6 +38,7 @@ var importRules = []struct {
 	{"agent/tail", []string{"mesoscope/agent/discover", "mesoscope/shipper"}, nil, "following files needs a path and a Stream, whoever found them and whoever takes the lines"},
 	{"agent/pipeline", []string{"mesoscope/agent/tail", "mesoscope/agent/discover", "mesoscope/shipper"}, nil, "bytes to events is pure, so that it can be fuzzed alone"},
 	{"agent/status", []string{"mesoscope/"}, nil, "the process and its readers share these shapes and nothing else"},
+	{"checks", []string{"mesoscope/"}, nil, "a check knows its target and nothing of who asks, so that collector, agent and command line can use it"},
 	{"web", []string{"mesoscope/agent", "mesoscope/shipper", "mesoscope/command"}, []string{"mesoscope/agent/status"}, "the page gets its data through interfaces that it declares"},
 	{"demo", []string{"mesoscope/agent", "mesoscope/shipper", "mesoscope/search", "mesoscope/web", "mesoscope/command"}, nil, "the sample workload writes log files as Docker does; it must not know who reads them"},
 	{"*", []string{"github.com/docker/"}, []string{"agent/discover"}, "Docker is known in one place, so that another engine is one more source"},
@@ -45,6 +46,7 @@ var importRules = []struct {
 	{"*", []string{"modernc.org/sqlite"}, []string{"embedded"}, "SQL ends at the store in a file"},
 	{"*", []string{"github.com/goccy/go-yaml"}, []string{"config", "test"}, "YAML ends where the Config begins"},
 	{"*", []string{"github.com/alecthomas/kong"}, []string{"command"}, "parts are called by functions, not by flags"},
+	{"*", []string{"github.com/miekg/dns"}, []string{"checks"}, "protocols of others are spoken by checks only"},
 	{"*", []string{"=log"}, nil, "messages go through log/slog, which carries level and fields"},
 	{"*", []string{"=math/rand"}, nil, "math/rand/v2 has better generators and no global seed"},
 }
