@@ -29,6 +29,7 @@ var importRules = []struct {
 	{"record", []string{"mesoscope/"}, nil, "everybody uses it; it must be free of everything"},
 	{"receipt", []string{"mesoscope/"}, nil, "who writes receipts and who reads them share its shape and nothing else"},
 	{"config", []string{"mesoscope/"}, nil, "it is read by all parts and must know none of them"},
+	{"mesos", []string{"mesoscope/"}, nil, "what Mesos and Marathon say over HTTP is the same for everybody who asks"},
 	{"internal", []string{"mesoscope/agent", "mesoscope/command", "mesoscope/search", "mesoscope/shipper", "mesoscope/web"}, nil,
 		"code without a product word in its name cannot use the product"},
 	{"search", []string{"mesoscope/agent", "mesoscope/shipper", "mesoscope/command", "mesoscope/web"}, nil, "imports go one way; questions know nothing of how lines came"},

@@ -16,6 +16,8 @@ type Endpoints struct {
 	Registry *prometheus.Registry
 	Status   func() status.Status
 	Sources  func() []status.Source
+	// Explain says what is known of the containers that name may mean.
+	Explain func(name string) []status.Explained
 	// Reload reads the configuration again; its error is the answer.
 	Reload func() error
 }
@@ -28,6 +30,7 @@ type Endpoints struct {
 //	POST /-/reload         read the configuration again; 400 with what is wrong with it
 //	GET  /api/v1/status    status.Status
 //	GET  /api/v1/sources   a list of status.Source
+//	GET  /api/v1/explain   a list of status.Explained, for ?container=NAME
 func Handler(e Endpoints) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(e.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
@@ -48,6 +51,14 @@ func Handler(e Endpoints) http.Handler {
 	})
 	mux.HandleFunc("GET "+status.StatusPath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, e.Status()) })
 	mux.HandleFunc("GET "+status.SourcesPath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, e.Sources()) })
+	mux.HandleFunc("GET "+status.ExplainPath, func(w http.ResponseWriter, r *http.Request) {
+		name := r.FormValue("container")
+		if name == "" {
+			answer(w, http.StatusBadRequest, "which container? "+status.ExplainPath+"?container=NAME")
+			return
+		}
+		writeJSON(w, e.Explain(name))
+	})
 	return mux
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,6 +89,9 @@ func (a *Agent) target(c *container) tail.Target {
 	_, told := c.From["running"]
 	return tail.Target{
 		ID: c.ID, Path: c.LogPath, Streams: c.streams, Notes: c.notes, Gone: c.gone, Steady: c.ViaAPI,
+		// A container that has gone while it waited is read; one that turned out
+		// to be excluded is not.
+		Wait: c.Waiting && (!c.gone || a.discover.Excludes(c.ID)),
 		// Of a container that has just appeared nobody knows yet whether it
 		// runs; as one that does not, its last line would be taken for whole.
 		Running: !c.gone && (c.Running || !told),
@@ -106,7 +110,10 @@ func (a *Agent) update(now discover.Container) {
 	if now.LogPath == "" && now.Problem == "" {
 		now.LogPath = c.LogPath
 	}
-	if reflect.DeepEqual(c.Container, now) {
+	written := now
+	written.Waiting = c.Waiting // is not written down
+	same := reflect.DeepEqual(c.Container, written)
+	if c.Waiting = now.Waiting; same {
 		return
 	}
 	c.Container = now
@@ -160,7 +167,7 @@ func (a *Agent) encode(c *container) {
 		c.known = discover.WithAttrs(c.Container, c.attrs)
 	}
 	for k, name := range []string{"stdout", "stderr"} {
-		c.streams[k] = a.stream(c.known, name, a.opt.Dataset, name)
+		c.streams[k] = a.stream(c.known, name, cmp.Or(c.known.Dataset, a.opt.Dataset), name)
 	}
 	c.notes = &notes{agent: a, of: c.known}
 }
@@ -168,9 +175,10 @@ func (a *Agent) encode(c *container) {
 // stream is where documents of a container go. name tells its streams apart,
 // output is "stdout" or "stderr", or "" if they are of neither.
 func (a *Agent) stream(of discover.Container, name, dataset, output string) *record.Stream {
+	namespace := cmp.Or(of.Namespace, a.opt.Namespace)
 	return &record.Stream{
-		Name: "docker/" + of.ID + "/" + name, Index: "logs-" + dataset + "-" + a.opt.Namespace, Dataset: dataset,
-		Fields: discover.Fields(of, a.host, dataset, a.opt.Namespace, output),
+		Name: "docker/" + of.ID + "/" + name, Index: "logs-" + dataset + "-" + namespace, Dataset: dataset,
+		Fields: discover.Fields(of, a.host, dataset, namespace, output),
 	}
 }
 
@@ -187,19 +195,16 @@ func (n *notes) Receipts(stream string) *record.Stream {
 }
 
 // Gaps is where the loss of lines is noted.
-func (n *notes) Gaps() *record.Stream { return n.agent.stream(n.of, "gaps", n.agent.opt.Dataset, "") }
+func (n *notes) Gaps() *record.Stream {
+	return n.agent.stream(n.of, "gaps", cmp.Or(n.of.Dataset, n.agent.opt.Dataset), "")
+}
 
 // recall is for a container that has gone while no agent ran, and whose lines
 // are held.
 func (a *Agent) recall(id string) {
-	known := discover.Container{ID: id}
-	if dir := a.opt.Config.Hold.Dir; dir != "" {
-		c, err := discover.ReadContainer(filepath.Join(dir, id))
-		if err == nil {
-			known = c
-		} else if !errors.Is(err, os.ErrNotExist) {
-			a.log.Warn("what was known of a container that has gone cannot be read", "container", id, "error", err)
-		}
+	known, ok := a.written(id)
+	if !ok {
+		known = discover.Container{ID: id}
 	}
 	if known.LogPath == "" {
 		known.LogPath = filepath.Join(a.opt.Config.Docker.Root, "containers", id, id+"-json.log")
@@ -207,6 +212,18 @@ func (a *Agent) recall(id string) {
 	c := &container{Container: known, gone: true}
 	a.encode(c)
 	a.containers[id] = c
+}
+
+// written is what an earlier run, or this one, has written down of a container.
+func (a *Agent) written(id string) (discover.Container, bool) {
+	if a.opt.Config.Hold.Dir == "" {
+		return discover.Container{}, false
+	}
+	c, err := discover.ReadContainer(filepath.Join(a.opt.Config.Hold.Dir, id))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		a.log.Warn("what was known of a container cannot be read", "container", id, "error", err)
+	}
+	return c, err == nil
 }
 
 // attrs is called by a reader that met other attrs than before. What Docker

@@ -208,6 +208,33 @@ func TestStatusHold(t *testing.T) {
 	contains(t, out, "\nhold    /hold, ok, 1 MiB, full in 2h30m\n")
 }
 
+// TestStatusAnswers: each kind of answer with a case of it, said once, and what
+// could not be stored with the command that shows it.
+func TestStatusAnswers(t *testing.T) {
+	at := time.Date(2026, 11, 25, 10, 0, 0, 0, time.Local)
+	url := answer(t, status.Status{Version: "0.1.0", Node: "n1", Output: status.Output{Kind: "elasticsearch", State: status.OutputOK,
+		LastErrors: []status.OutputError{{Reason: "could not take lines now", Count: 3, Last: at, Answer: true}, {Reason: "cannot be reached", Count: 2, Last: at, Example: "refused"}},
+		Answers: []status.Answer{
+			{Answer: "201", Outcome: "stored", Lines: 1234567, Last: at},
+			{Answer: "429, 5xx", Outcome: "sent again", Lines: 3, Last: at, Example: "status 429 \x1b[2Jqueue"},
+		},
+		DeadLetters: &status.DeadLetters{Dir: "/var/lib/mesoscope/agent/deadletter", Count: 12, Bytes: 5000, Oldest: at.Add(-time.Hour), Newest: at, Reason: "mapping: no", Command: "mesoscope deadletter list"},
+	}}, nil)
+	_, out, _ := run(t, "status", "--url", url)
+	contains(t, out, `
+output  elasticsearch, ok, 0 B under way
+        1,234,567  × 201       stored      last 2026-11-25 10:00:00
+        3          × 429, 5xx  sent again  last 2026-11-25 10:00:00
+          status 429 `, `queue
+        2 × cannot be reached, last 2026-11-25 10:00:00: refused
+dead    12 dead letters, 4.9 KiB in /var/lib/mesoscope/agent/deadletter, given up from 2026-11-25 09:00:00 to 2026-11-25 10:00:00
+        newest: mapping: no
+        `+"`mesoscope deadletter list` shows them\n")
+	if strings.ContainsAny(out, "\x1b") || strings.Contains(out, "could not take") {
+		t.Errorf("%q", out)
+	}
+}
+
 func TestStatusUnreachable(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()

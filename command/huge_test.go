@@ -15,15 +15,18 @@ import (
 // each of which Docker unlinks, while the agent is killed again and again. Its
 // beginning is stored once, and so are the lines around it and those of the other
 // stream in between.
-func TestKilledInHugeLine(t *testing.T) {
-	const pieces, kills = 16 << 10, 6
+func TestKilledInHugeLine(t *testing.T) { hugeLine(t, 16<<10, 2_600_000, 6) }
+
+// hugeLine is a line of so many pieces, over files of maxSize, with kills of the
+// agent within it.
+func hugeLine(t *testing.T, pieces int, maxSize int64, kills int) {
 	dir := t.TempDir()
 	sink := &fakees.Server{}
 	server := httptest.NewServer(sink)
 	defer server.Close()
 	config := agentConfig(t, dir, server.URL, "")
 	var total atomic.Int64
-	l := newContainerLogger(t, dir, 0, jsonfile.Options{MaxSize: 2_600_000, MaxFile: 1}, &total)
+	l := newContainerLogger(t, dir, 0, jsonfile.Options{MaxSize: maxSize, MaxFile: 1}, &total)
 	write := func(stream, text string, at time.Time, ends bool) {
 		for began := time.Now(); !l.mayRotate(); time.Sleep(time.Millisecond) {
 			if time.Since(began) > 20*time.Second {
@@ -46,7 +49,7 @@ func TestKilledInHugeLine(t *testing.T) {
 			others++
 			write("stderr", "meanwhile", at.Add(time.Duration(2+n)), true)
 		}
-		if n%(pieces/kills) == pieces/kills-1 {
+		if kills > 0 && n%(pieces/kills) == pieces/kills-1 {
 			c.kill()
 			c = start(t, nil, "agent", "--config", config)
 			c.wait(followingNow)

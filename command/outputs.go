@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -124,9 +125,29 @@ func (o *elasticsearchOutput) Status() status.Output {
 		out.State, out.PausedReason = status.OutputPaused, "the last requests failed, trying again"
 	}
 	for _, p := range s.Problems {
-		out.LastErrors = append(out.LastErrors, status.OutputError{Reason: p.Message, Count: p.Count, Last: p.Last, Example: p.Example})
+		out.LastErrors = append(out.LastErrors, status.OutputError{Reason: p.Message, Count: p.Count, Last: p.Last, Example: p.Example, Answer: p.Answer})
 	}
+	for _, a := range s.Answers {
+		out.Answers = append(out.Answers, status.Answer(a))
+	}
+	out.DeadLetters = o.deadLetters()
 	return out
+}
+
+// deadLetters is what `deadletter list` would show; nil if nothing.
+func (o *elasticsearchOutput) deadLetters() *status.DeadLetters {
+	s, err := o.dead.Summary()
+	d := &status.DeadLetters{
+		Dir: s.Dir, Count: s.Count, Bytes: s.Bytes, Oldest: s.Oldest, Newest: s.Newest, Index: s.Index,
+		Reason: strings.TrimPrefix(s.Type+": "+s.Reason, ": "), Command: "mesoscope deadletter list",
+	}
+	switch {
+	case err != nil:
+		d.Reason = err.Error()
+	case s.Count == 0:
+		return nil
+	}
+	return d
 }
 
 // embeddedOutput is a shipper.Embedded that can say how it is.

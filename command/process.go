@@ -167,6 +167,10 @@ func (p *process) close() (err error) {
 	return errors.Join(err, p.lock.Release())
 }
 
+// lettersAreNews is how long dead letters are a problem and not just a line of
+// the status.
+const lettersAreNews = 24 * time.Hour
+
 // status is how the process is.
 func (p *process) status() status.Status {
 	var st status.Status
@@ -182,6 +186,9 @@ func (p *process) status() status.Status {
 	if st.Output.State == status.OutputPaused {
 		st.Problems = append(st.Problems, "No line gets through to "+st.Output.Kind+": "+st.Output.PausedReason)
 	}
+	if d := st.Output.DeadLetters; d != nil && (d.Count == 0 || time.Since(d.Newest) < lettersAreNews) {
+		st.Problems = append(st.Problems, fmt.Sprintf("%s could not be stored, the newest because of %s: `%s` shows them", many(d.Count, "line"), d.Reason, d.Command))
+	}
 	st.Counts = agent.Counts(p.registry)
 	return st
 }
@@ -194,8 +201,16 @@ func (p *process) sources() []status.Source {
 	return list
 }
 
+func (p *process) explain(name string) []status.Explained {
+	list := []status.Explained{}
+	for _, a := range p.agents {
+		list = append(list, a.Explain(name)...)
+	}
+	return list
+}
+
 func (p *process) endpoints(r *reloads) agent.Endpoints {
-	return agent.Endpoints{Registry: p.registry, Status: p.status, Sources: p.sources, Reload: r.now}
+	return agent.Endpoints{Registry: p.registry, Status: p.status, Sources: p.sources, Explain: p.explain, Reload: r.now}
 }
 
 // reloads read the configuration again while a process runs: at SIGHUP, when

@@ -19,6 +19,7 @@ type Root struct {
 
 	Logs       Logs       `cmd:"" group:"look" help:"Search stored lines and follow new ones." example:"mesoscope logs -f --app /prod/web 'message: timeout and not log.level: debug'"`
 	Status     Status     `cmd:"" group:"look" help:"What is followed, how far behind, what was refused and why." example:"mesoscope status --all"`
+	Explain    Explain    `cmd:"" group:"look" help:"Each field of a container's lines, its value, and where that is from." example:"mesoscope explain container mesos-651a3b45-1603-4b34-b5cd-0626c5f793fe"`
 	Verify     Verify     `cmd:"" group:"look" help:"Prove from receipts that no line is missing or doubled, or name those that are." example:"mesoscope verify --app /prod/web --since 2h\nmesoscope verify --container web-1 --since '2026-11-23 14:00' --until '2026-11-23 15:00'\nmesoscope verify --host node-7 --since 1d --store http://127.0.0.1:9200 --output json"`
 	DeadLetter DeadLetter `cmd:"" name:"deadletter" group:"look" help:"What could not be stored, and why; send it again." example:"mesoscope deadletter list"`
 	Validate   Validate   `cmd:"" group:"setup" help:"Check a configuration; each mistake with its line and what to do." example:"mesoscope validate --config mesoscope.yml"`

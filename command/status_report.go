@@ -79,9 +79,14 @@ func (r *report) text(w io.Writer, all bool) error {
 		fmt.Fprintf(&b, "  ! %s\n", clean(p))
 	}
 	fmt.Fprintf(&b, "\noutput  %s, %s, %s under way\n", clean(s.Output.Kind), clean(s.Output.State), size(s.Output.InFlightBytes))
+	answers(&b, s.Output.Answers)
 	for _, e := range s.Output.LastErrors {
+		if e.Answer && len(s.Output.Answers) > 0 {
+			continue
+		}
 		fmt.Fprintf(&b, "        %s × %s, last %s: %s\n", count(e.Count), clean(e.Reason), e.Last.Local().Format(time.DateTime), short(clean(e.Example), 120))
 	}
+	unstored(&b, s.Output.DeadLetters)
 	if s.Hold.Dir != "" {
 		fmt.Fprintf(&b, "hold    %s, %s, %s%s\n", clean(s.Hold.Dir), clean(s.Hold.State), size(s.Hold.Bytes), fullIn(s.Hold))
 	}
@@ -92,6 +97,33 @@ func (r *report) text(w io.Writer, all bool) error {
 	r.table(&b, all)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// answers prints how the store answered to lines, a late case below each kind.
+func answers(b *strings.Builder, list []status.Answer) {
+	if len(list) == 0 {
+		return
+	}
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, a := range list {
+		fmt.Fprintf(t, "        %s\t× %s\t%s\tlast %s\n", count(a.Lines), clean(a.Answer), clean(a.Outcome), a.Last.Local().Format(time.DateTime))
+		if a.Example != "" {
+			fmt.Fprintf(t, "          %s\n", short(clean(a.Example), 120))
+		}
+	}
+	t.Flush()
+}
+
+// unstored prints what could not be stored.
+func unstored(b *strings.Builder, d *status.DeadLetters) {
+	if d == nil {
+		return
+	}
+	fmt.Fprintf(b, "dead    %s, %s in %s", many(d.Count, "dead letter"), size(d.Bytes), clean(d.Dir))
+	if d.Count > 0 {
+		fmt.Fprintf(b, ", given up from %s to %s", d.Oldest.Local().Format(time.DateTime), d.Newest.Local().Format(time.DateTime))
+	}
+	fmt.Fprintf(b, "\n        newest: %s\n        `%s` shows them\n", short(clean(d.Reason), 120), clean(d.Command))
 }
 
 // table prints the sources, the worst first, and a summary line.

@@ -129,6 +129,7 @@ func (v *Verify) question(now time.Time) (verifyQuestion, error) {
 type booked struct {
 	file    finding
 	receipt receipt.Receipt
+	times   []anchor // by all revisions
 }
 
 // findings asks the store. The order matters: an agent stores lines before the
@@ -177,7 +178,15 @@ func (q verifyQuestion) findings(ctx context.Context, store search.Store) ([]fin
 			out = append(out, unreceipted(f, tallies[i]))
 			continue
 		}
-		out = append(out, compare(f, b.receipt, tallies[i], q.since, limit))
+		found := compare(f, b.receipt, tallies[i], b.times, q.since, limit)
+		if expired := tallies[i].Expired; len(found.Missing)+len(found.Expired) > 0 && !expired.IsZero() {
+			more, err := left(ctx, store, f.Key, expired)
+			if err != nil {
+				return nil, err
+			}
+			found = compare(f, b.receipt, tallies[i], slices.Concat(more, b.times), q.since, limit)
+		}
+		out = append(out, found)
 	}
 	gaps, err := q.gaps(ctx, store, receipts)
 	if err != nil {
@@ -221,16 +230,21 @@ func lateReceipts(ctx context.Context, store search.Store, there []search.Genera
 	return nil
 }
 
-// eachReceipt keeps the highest revision of what q finds.
+// eachReceipt keeps the highest revision of what q finds, and what the others
+// say about times.
 func eachReceipt(ctx context.Context, store search.Store, q search.Query, into map[search.Key]booked) error {
 	return eachDocument(ctx, store, search.Request{Query: search.And(search.Term("event.dataset", receipt.Dataset), q)}, func(d bookDocument) {
 		if d.Mesoscope.Receipt == nil {
 			return
 		}
-		b := booked{d.finding(), *d.Mesoscope.Receipt}
-		if old, ok := into[b.file.Key]; !ok || old.receipt.Revision < b.receipt.Revision {
-			into[b.file.Key] = b
+		b := booked{d.finding(), *d.Mesoscope.Receipt, anchors(*d.Mesoscope.Receipt)}
+		old, ok := into[b.file.Key]
+		times := append(old.times, b.times...)
+		if ok && old.receipt.Revision >= b.receipt.Revision {
+			b = old
 		}
+		b.times = times
+		into[b.file.Key] = b
 	})
 }
 

@@ -137,10 +137,10 @@ func pieces(end int64, ranges []receipt.Range, t search.Tally) (out []piece) {
 
 const doubledByRollover = "doubled" // a Range's Why
 
-// compare holds what the store has against the newest receipt of a file. since
-// and until are the time that was asked for; until may be zero: as far as it is
-// booked.
-func compare(f finding, r receipt.Receipt, t search.Tally, since, until time.Time) finding {
+// compare holds what the store has against the newest receipt of a file. times
+// are those of some lines. since and until are the time that was asked for; until
+// may be zero: as far as it is booked.
+func compare(f finding, r receipt.Receipt, t search.Tally, times []anchor, since, until time.Time) finding {
 	f.Revision, f.Lines, f.Stored, f.stale = r.Revision, &r.Lines.Total, t.Lines, t.Stale
 	f.First, f.Last = r.First, r.Last
 	settled := r.Lines.Total - r.Lines.Pending
@@ -148,12 +148,8 @@ func compare(f finding, r receipt.Receipt, t search.Tally, since, until time.Tim
 	var back, unlistedAbsent, unlistedDoubled int64
 	unlistedAbsent = r.Lines.Quarantined + r.Lines.DeadLettered + r.Lines.DroppedByServer
 	unlistedDoubled = r.Lines.Doubled
-	firstStored := int64(0)
 	for _, p := range pieces(settled, r.Ranges, t) {
 		n := p.Last - p.First + 1
-		if p.copies > 0 && firstStored == 0 {
-			firstStored = p.First
-		}
 		most := int64(1)
 		switch p.why {
 		case "":
@@ -191,34 +187,11 @@ func compare(f finding, r receipt.Receipt, t search.Tally, since, until time.Tim
 			f.Known = append(f.Known, known{why, counted[why]})
 		}
 	}
-	f.expire(r, t, firstStored)
+	f.expire(t, slices.Concat(times, anchors(r)))
 	f.judge(r, since, until, settled, unlistedAbsent, unlistedDoubled)
 	f.notes(r, back)
+	f.noteClosed(t)
 	return f
-}
-
-// expire moves the missing lines that retention has deleted: all, when even the
-// last line is older than what it has deleted, else those before the first line
-// that is left.
-func (f *finding) expire(r receipt.Receipt, t search.Tally, firstStored int64) {
-	if t.Expired.IsZero() || len(f.Missing) == 0 || r.First.IsZero() || !r.First.Before(t.Expired) {
-		return
-	}
-	if !r.Last.After(t.Expired) {
-		f.Expired, f.Missing = f.Missing, nil
-		return
-	}
-	if firstStored == 0 {
-		return // lines that are younger should be there
-	}
-	n := 0
-	for n < len(f.Missing) && f.Missing[n].Last < firstStored {
-		n++
-	}
-	f.Expired, f.Missing = f.Missing[:n:n], f.Missing[n:]
-	if len(f.Missing) == 0 {
-		f.Missing = nil
-	}
 }
 
 func (f *finding) judge(r receipt.Receipt, since, until time.Time, settled, unlistedAbsent, unlistedDoubled int64) {
@@ -287,6 +260,13 @@ func (f *finding) notes(r receipt.Receipt, back int64) {
 	f.Reason = strings.Join(notes, "; ")
 }
 
+// noteClosed says where missing lines may be.
+func (f *finding) noteClosed(t search.Tally) {
+	if len(f.Missing) > 0 && len(t.Closed) > 0 {
+		f.Reason += fmt.Sprintf("; the closed index %s may hold them, nobody can look into it", strings.Join(t.Closed, ", "))
+	}
+}
+
 // unreceipted is the finding about lines of a file of which there is no receipt.
 func unreceipted(f finding, t search.Tally) finding {
 	f.Verdict, f.Stored, f.stale = verdictNoReceipt, t.Lines, t.Stale
@@ -314,6 +294,7 @@ func unreceipted(f finding, t search.Tally) finding {
 	if len(f.Expired) > 0 {
 		f.Reason += fmt.Sprintf("; the store's retention may have deleted %s", f.Expired)
 	}
+	f.noteClosed(t)
 	return f
 }
 

@@ -55,53 +55,59 @@ func TestCompare(t *testing.T) {
 		t.Expired = verifyBegin.Add(d)
 		return t
 	}
+	minute := func(n int) time.Time { return verifyBegin.Add(time.Duration(n) * time.Minute) }
 	for _, c := range []struct {
 		name    string
 		receipt receipt.Receipt
 		tally   search.Tally
 		verdict string
 		reason  string
+		times   []anchor
 	}{
-		{"all there", booking(10, nil), tallied(1, 10, 1), verdictComplete, ""},
-		{"nothing to be there", booking(0, nil), tallied(), verdictComplete, ""},
-		{"missing at the begin", booking(10, nil), tallied(3, 10, 1), verdictIncomplete, "missing 1-2"},
-		{"missing in the middle", booking(50, nil), tallied(1, 16, 1, 20, 39, 1, 41, 50, 1), verdictIncomplete, "missing 17-19, 40"},
-		{"missing at the end", booking(10, nil), tallied(1, 9, 1), verdictIncomplete, "missing 10"},
-		{"all missing", booking(10, nil), tallied(), verdictIncomplete, "missing 1-10"},
-		{"doubled", booking(10, nil), tallied(1, 6, 1, 7, 7, 2, 8, 10, 1), verdictIncomplete, "doubled 7"},
-		{"one missing and one doubled", booking(10, nil), tallied(1, 6, 1, 7, 7, 2, 9, 10, 1), verdictIncomplete, "missing 8; doubled 7"},
-		{"more than booked", booking(10, nil), tallied(0, 12, 1), verdictIncomplete, "not in the receipt 0, 11-12"},
-		{"booked otherwise", booking(10, lost), tallied(2, 3, 1, 6, 9, 1), verdictComplete, "1 quarantined; 2 dead lettered; 1 dropped by server"},
-		{"replayed since", booking(10, lost), tallied(2, 9, 1), verdictComplete, "1 quarantined; 2 dead lettered; 1 dropped by server; 2 of these stored since"},
-		{"replayed twice", booking(10, lost), tallied(2, 3, 1, 4, 4, 2, 5, 9, 1), verdictIncomplete, "doubled 4"},
-		{"missing beside", booking(10, lost), tallied(2, 3, 1, 7, 9, 1), verdictIncomplete, "missing 6"},
-		{"known doubled", booking(10, doubled), tallied(1, 2, 1, 3, 4, 2, 5, 10, 1), verdictComplete, "2 doubled"},
-		{"known doubled, one copy deleted", booking(10, doubled), tallied(1, 3, 1, 4, 4, 2, 5, 10, 1), verdictComplete, "2 doubled"},
-		{"known doubled, both copies gone", booking(10, doubled), tallied(1, 2, 1, 4, 4, 2, 5, 10, 1), verdictIncomplete, "missing 3"},
-		{"known doubled is there thrice", booking(10, doubled), tallied(1, 2, 1, 3, 3, 3, 4, 4, 2, 5, 10, 1), verdictIncomplete, "doubled 3"},
-		{"open", booking(10, open), tallied(1, 8, 1), verdictComplete, "complete up to line 8, newer lines are not booked yet"},
-		{"open, newer ones there", booking(10, open), tallied(1, 99, 1), verdictComplete, "complete up to line 8"},
-		{"open, not settled ones doubled", booking(10, open), tallied(1, 8, 1, 9, 9, 2), verdictComplete, "complete up to line 8"},
-		{"open and missing", booking(10, open), tallied(1, 7, 1, 9, 10, 1), verdictIncomplete, "missing 8"},
-		{"open without a line", booking(2, open), tallied(), verdictOpen, "no line is booked yet"},
-		{"unproven", booking(10, func(r *receipt.Receipt) { r.Unproven = "no agent ran from 9 to 10" }), tallied(1, 10, 1), verdictUnproven, "no agent ran from 9 to 10"},
-		{"unproven and missing", booking(10, func(r *receipt.Receipt) { r.Unproven = "x" }), tallied(1, 9, 1), verdictIncomplete, "missing 10"},
-		{"does not add up", func() receipt.Receipt { r := booking(10, nil); r.Lines.Delivered--; return r }(), tallied(1, 10, 1), verdictUnproven, "do not add up"},
-		{"bytes do not add up", func() receipt.Receipt { r := booking(10, nil); r.Bytes.Size++; return r }(), tallied(1, 10, 1), verdictUnproven, "do not add up"},
-		{"final with pending lines", booking(10, func(r *receipt.Receipt) { r.Lines.Pending = 1 }), tallied(1, 9, 1), verdictUnproven, "do not add up"},
-		{"too many ranges", booking(10, full), tallied(1, 1, 1, 3, 3, 1, 6, 10, 1), verdictUnproven, "1 more ranges of lines had no room"},
-		{"too many ranges, and missing", booking(10, full), tallied(1, 1, 1, 3, 3, 1, 7, 10, 1), verdictIncomplete, "missing 4-6"},
-		{"cut lines", booking(10, func(r *receipt.Receipt) { r.Bytes.Truncated = 4096; r.Bytes.Garbage = 12 }), tallied(1, 10, 1), verdictComplete, "4,096 bytes of long lines cut off; 12 bytes in the file are no entries"},
-		{"all deleted", booking(10, nil), retained(2*time.Hour, tallied()), verdictExpired, "retention deleted 1-10"},
-		{"all missing, but too young", booking(10, nil), retained(time.Minute, tallied()), verdictIncomplete, "missing 1-10"},
-		{"nothing is as old as what was deleted", booking(10, nil), retained(-time.Minute, tallied(2, 10, 1)), verdictIncomplete, "missing 1"},
-		{"the begin deleted", booking(10, nil), retained(time.Minute, tallied(4, 10, 1)), verdictExpired, "retention deleted 1-3"},
+		{"all there", booking(10, nil), tallied(1, 10, 1), verdictComplete, "", nil},
+		{"nothing to be there", booking(0, nil), tallied(), verdictComplete, "", nil},
+		{"missing at the begin", booking(10, nil), tallied(3, 10, 1), verdictIncomplete, "missing 1-2", nil},
+		{"missing in the middle", booking(50, nil), tallied(1, 16, 1, 20, 39, 1, 41, 50, 1), verdictIncomplete, "missing 17-19, 40", nil},
+		{"missing at the end", booking(10, nil), tallied(1, 9, 1), verdictIncomplete, "missing 10", nil},
+		{"all missing", booking(10, nil), tallied(), verdictIncomplete, "missing 1-10", nil},
+		{"doubled", booking(10, nil), tallied(1, 6, 1, 7, 7, 2, 8, 10, 1), verdictIncomplete, "doubled 7", nil},
+		{"one missing and one doubled", booking(10, nil), tallied(1, 6, 1, 7, 7, 2, 9, 10, 1), verdictIncomplete, "missing 8; doubled 7", nil},
+		{"more than booked", booking(10, nil), tallied(0, 12, 1), verdictIncomplete, "not in the receipt 0, 11-12", nil},
+		{"booked otherwise", booking(10, lost), tallied(2, 3, 1, 6, 9, 1), verdictComplete, "1 quarantined; 2 dead lettered; 1 dropped by server", nil},
+		{"replayed since", booking(10, lost), tallied(2, 9, 1), verdictComplete, "1 quarantined; 2 dead lettered; 1 dropped by server; 2 of these stored since", nil},
+		{"replayed twice", booking(10, lost), tallied(2, 3, 1, 4, 4, 2, 5, 9, 1), verdictIncomplete, "doubled 4", nil},
+		{"missing beside", booking(10, lost), tallied(2, 3, 1, 7, 9, 1), verdictIncomplete, "missing 6", nil},
+		{"known doubled", booking(10, doubled), tallied(1, 2, 1, 3, 4, 2, 5, 10, 1), verdictComplete, "2 doubled", nil},
+		{"known doubled, one copy deleted", booking(10, doubled), tallied(1, 3, 1, 4, 4, 2, 5, 10, 1), verdictComplete, "2 doubled", nil},
+		{"known doubled, both copies gone", booking(10, doubled), tallied(1, 2, 1, 4, 4, 2, 5, 10, 1), verdictIncomplete, "missing 3", nil},
+		{"known doubled is there thrice", booking(10, doubled), tallied(1, 2, 1, 3, 3, 3, 4, 4, 2, 5, 10, 1), verdictIncomplete, "doubled 3", nil},
+		{"open", booking(10, open), tallied(1, 8, 1), verdictComplete, "complete up to line 8, newer lines are not booked yet", nil},
+		{"open, newer ones there", booking(10, open), tallied(1, 99, 1), verdictComplete, "complete up to line 8", nil},
+		{"open, not settled ones doubled", booking(10, open), tallied(1, 8, 1, 9, 9, 2), verdictComplete, "complete up to line 8", nil},
+		{"open and missing", booking(10, open), tallied(1, 7, 1, 9, 10, 1), verdictIncomplete, "missing 8", nil},
+		{"open without a line", booking(2, open), tallied(), verdictOpen, "no line is booked yet", nil},
+		{"unproven", booking(10, func(r *receipt.Receipt) { r.Unproven = "no agent ran from 9 to 10" }), tallied(1, 10, 1), verdictUnproven, "no agent ran from 9 to 10", nil},
+		{"unproven and missing", booking(10, func(r *receipt.Receipt) { r.Unproven = "x" }), tallied(1, 9, 1), verdictIncomplete, "missing 10", nil},
+		{"does not add up", func() receipt.Receipt { r := booking(10, nil); r.Lines.Delivered--; return r }(), tallied(1, 10, 1), verdictUnproven, "do not add up", nil},
+		{"bytes do not add up", func() receipt.Receipt { r := booking(10, nil); r.Bytes.Size++; return r }(), tallied(1, 10, 1), verdictUnproven, "do not add up", nil},
+		{"final with pending lines", booking(10, func(r *receipt.Receipt) { r.Lines.Pending = 1 }), tallied(1, 9, 1), verdictUnproven, "do not add up", nil},
+		{"too many ranges", booking(10, full), tallied(1, 1, 1, 3, 3, 1, 6, 10, 1), verdictUnproven, "1 more ranges of lines had no room", nil},
+		{"too many ranges, and missing", booking(10, full), tallied(1, 1, 1, 3, 3, 1, 7, 10, 1), verdictIncomplete, "missing 4-6", nil},
+		{"cut lines", booking(10, func(r *receipt.Receipt) { r.Bytes.Truncated = 4096; r.Bytes.Garbage = 12 }), tallied(1, 10, 1), verdictComplete, "4,096 bytes of long lines cut off; 12 bytes in the file are no entries", nil},
+		{"all deleted", booking(10, nil), retained(2*time.Hour, tallied()), verdictExpired, "retention deleted 1-10", nil},
+		{"all missing, but all younger than the first", booking(10, nil), retained(time.Minute, tallied()), verdictIncomplete, "missing 2-10", nil},
+		{"all missing, half of it old by an earlier receipt", booking(10, nil), retained(time.Minute, tallied()), verdictIncomplete, "missing 6-10", []anchor{{5, minute(1)}, {8, minute(2)}}},
+		{"nothing is as old as what was deleted", booking(10, nil), retained(-time.Minute, tallied(2, 10, 1)), verdictIncomplete, "missing 1", nil},
+		{"the begin deleted", booking(10, nil), retained(time.Minute, tallied(4, 10, 1)), verdictExpired, "retention deleted 1-3", []anchor{{4, minute(2)}}},
+		{"the begin deleted, but for what came late", booking(10, nil), retained(time.Minute, tallied(2, 2, 1, 6, 10, 1)), verdictExpired, "retention deleted 1, 3-5", []anchor{{2, minute(0)}, {6, minute(2)}}},
 		{"the begin deleted, with a dead letter in it", booking(10, func(r *receipt.Receipt) {
-			r.Lines.DeadLettered, r.Ranges = 1, []receipt.Range{{First: 2, Last: 2, Why: "dead_lettered"}}
-		}), retained(time.Minute, tallied(4, 10, 1)), verdictExpired, "retention deleted 1, 3; 1 dead lettered"},
-		{"the begin deleted and one lost", booking(10, nil), retained(time.Minute, tallied(4, 6, 1, 8, 10, 1)), verdictIncomplete, "missing 7"},
+			r.Lines.DeadLettered, r.Ranges = 2, []receipt.Range{{First: 2, Last: 3, Why: "dead_lettered"}}
+		}), retained(time.Minute, tallied(4, 10, 1)), verdictExpired, "retention deleted 1; 2 dead lettered", []anchor{{4, minute(2)}}},
+		{"the begin deleted and one lost", booking(10, nil), retained(time.Minute, tallied(4, 6, 1, 8, 10, 1)), verdictIncomplete, "missing 7", []anchor{{4, minute(2)}}},
+		{"an old one lost beside deleted ones", booking(10, nil), retained(30*time.Minute, tallied(1, 4, 1, 6, 10, 1)), verdictExpired, "retention deleted 5", []anchor{{4, minute(10)}, {6, minute(40)}}},
+		{"missing beside a closed index", booking(10, nil), func() search.Tally { t := tallied(1, 4, 1, 6, 10, 1); t.Closed = []string{"old"}; return t }(), verdictIncomplete, "missing 5; the closed index old may hold them", nil},
 	} {
-		f := compare(finding{}, c.receipt, c.tally, time.Time{}, time.Time{})
+		f := compare(finding{}, c.receipt, c.tally, c.times, time.Time{}, time.Time{})
 		if f.Verdict != c.verdict || !strings.Contains(f.Reason, c.reason) || c.reason == "" && f.Reason != "" {
 			t.Errorf("%s: %s: %q, want %s: %q", c.name, f.Verdict, f.Reason, c.verdict, c.reason)
 		}
@@ -112,11 +118,11 @@ func TestCompare(t *testing.T) {
 	// An open file is complete as far as somebody asked, once it is booked so far.
 	r := booking(10, open)
 	for until, want := range map[time.Time]string{verifyEnd: verdictComplete, verifyEnd.Add(1): verdictOpen} {
-		if f := compare(finding{}, r, tallied(1, 8, 1), time.Time{}, until); f.Verdict != want {
+		if f := compare(finding{}, r, tallied(1, 8, 1), nil, time.Time{}, until); f.Verdict != want {
 			t.Errorf("until %s: %s, want %s", until, f.Verdict, want)
 		}
 	}
-	if f := compare(finding{}, r, tallied(1, 7, 1), time.Time{}, verifyEnd); f.Verdict != verdictIncomplete {
+	if f := compare(finding{}, r, tallied(1, 7, 1), nil, time.Time{}, verifyEnd); f.Verdict != verdictIncomplete {
 		t.Errorf("a line is missing: %s", f.Verdict)
 	}
 }

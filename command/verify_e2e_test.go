@@ -108,8 +108,13 @@ func TestVerifyElasticsearch(t *testing.T) {
 		if !strings.HasSuffix(oldest, "-000001") {
 			t.Fatal(oldest)
 		}
-		s.do("DELETE", "/"+oldest, "")
+		s.do("POST", "/"+oldest+"/_close", "")
 		out, errOut, code := verify(t, "--container", "good", "--since", l.begin.Format(time.RFC3339), "--store", s.URL)
+		if code != Bad || !strings.Contains(out, "INCOMPLETE: missing 1-100; the closed index "+oldest+" may hold them") {
+			t.Errorf("closed: exit code %d\n%s%s", code, out, errOut)
+		}
+		s.do("DELETE", "/"+oldest, "")
+		out, errOut, code = verify(t, "--container", "good", "--since", l.begin.Format(time.RFC3339), "--store", s.URL)
 		if code != Bad || !strings.Contains(out, "EXPIRED: the store's retention deleted 1-100") || !strings.Contains(out, "\nEXPIRED: 4 log files, 147 lines booked, 0 stored; 147 deleted by retention") {
 			t.Errorf("exit code %d\n%s%s", code, out, errOut)
 		}

@@ -201,6 +201,14 @@ func checkLedger(t *testing.T, l *ledger, store string) {
 			t.Errorf("%s: exit code %d, want %d %q and %q:\n%s%s", c.args, code, c.code, c.rows, c.last, out, errOut)
 		}
 	}
+	// A gap concerns every stream and level of its log.
+	for _, flags := range []string{"--stream stderr", "--stream stdout --level error", "--level fatal"} {
+		var out, errOut bytes.Buffer
+		args := append(strings.Fields("logs --container gaps --since "+since+" --store "+store), strings.Fields(flags)...)
+		if code := Main(args, IO{Out: &out, Err: &errOut, Context: t.Context()}); code != Done || strings.Count(out.String(), "lines are missing here") != 2 || strings.Contains(out.String(), "line 1") {
+			t.Errorf("logs %s: exit code %d\n%s%s", flags, code, out.String(), errOut.String())
+		}
+	}
 	out, _, code := verify(t, "--container", "bad1", "--since", since, "--store", store, "--output", "json")
 	var first finding
 	var total verdict
@@ -250,14 +258,20 @@ func TestVerifyExpired(t *testing.T) {
 	l.now = time.Now()
 	l.lines("half", 1, "stdout", 1, 100)
 	l.lines("whole", 0, "stdout", 1, 10)
+	l.lines("lost", 1, "stdout", 1, 79) // 80 never came
+	l.lines("lost", 1, "stdout", 81, 100)
+	l.receipt("lost", 1, "stdout", final(1, 100))
+	l.receipt("never", 1, "stdout", receipt.Receipt{Revision: 1, Lines: receipt.Lines{Total: 40}})
+	l.receipt("never", 1, "stdout", final(2, 100)) // no line of it came, and 41 to 50 may have been deleted
 	l.receipt("half", 1, "stdout", final(1, 100))
 	l.receipt("whole", 0, "stdout", final(1, 10))
 	if err := errors.Join(file.Append(t.Context(), l.batches), file.Retain(t.Context()), file.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for container, want := range map[string]string{"half": "EXPIRED: the store's retention deleted 1-", "whole": "EXPIRED: the store's retention deleted 1-10"} {
+	for container, want := range map[string]string{"half": "EXPIRED: the store's retention deleted 1-", "whole": "EXPIRED: the store's retention deleted 1-10",
+		"lost": "INCOMPLETE: missing 80", "never": "INCOMPLETE: missing 41-100"} {
 		out, errOut, code := verify(t, "--container", container, "--since", "1h", "--store", path)
-		if code != Bad || !strings.Contains(out, want) || errOut != "" {
+		if code != Bad || !strings.Contains(out, want) || errOut != "" || strings.Contains(want, "EXPIRED") && strings.Contains(out, "missing") {
 			t.Errorf("%s: exit code %d:\n%s%s", container, code, out, errOut)
 		}
 	}

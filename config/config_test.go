@@ -309,3 +309,27 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestCredentials(t *testing.T) {
+	f := func(text, name, secret string) {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "c")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n, s, err := Credentials(path)
+		if n != name || s != secret || (err == nil) != (name != "") {
+			t.Errorf("%q: %q %q %v", text, n, s, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the secret is shown: %v", err)
+		}
+	}
+	f("ops hunter2\n", "ops", "hunter2")
+	f("ops:hunter 2:3", "ops", "hunter 2:3")
+	f("ops\thunter2", "ops", "hunter2")
+	f(`{"principal": "ops", "secret": "hunter2"}`, "ops", "hunter2")
+	for _, bad := range []string{"", "hunter2", ":hunter2", "ops:", "a b\nc hunter2", `{"principal":"hunter2"}`, `{hunter2`} {
+		f(bad, "", "")
+	}
+}

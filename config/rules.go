@@ -29,6 +29,7 @@ func (r *reader) check(kind Kind) {
 	}
 	r.checkHTTP(&c.HTTP)
 	r.checkDocker(c.Docker)
+	r.checkMesos(&c.Mesos)
 	r.absolutePath("hold.dir", c.Hold.Dir)
 	if _, _, err := parseMinFree(c.Hold.MinFree); err != nil {
 		r.fail("hold.min_free", "%v", err)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -50,11 +51,10 @@ func (r *reader) checkEmbedded(e Embedded) {
 func (r *reader) checkElasticsearch(e *Elasticsearch) {
 	const at = "output.elasticsearch."
 	https := r.checkHosts(at+"hosts", e.Hosts)
-	r.dataStreamPart(at+"dataset", e.Dataset)
-	r.dataStreamPart(at+"namespace", e.Namespace)
-	if name, ok := strings.CutPrefix(e.Dataset, "mesos."); !ok || name == "" {
-		r.fail(at+"dataset", "%q does not begin with mesos.; the index template is for logs-mesos.*-* only, write for example mesos.container", e.Dataset)
+	if err := Dataset(e.Dataset); err != nil {
+		r.fail(at+"dataset", "%v", err)
 	}
+	r.dataStreamPart(at+"namespace", e.Namespace)
 	r.checkAccess(e, https)
 	within(r, at+"compression_level", e.CompressionLevel, 0, 9, "; 0 is off, 1 is a good choice")
 	within(r, at+"bulk_max_bytes", e.BulkMaxBytes, minBulk, maxBulk, "; Elasticsearch refuses larger requests, and one line may be 1MiB")
@@ -153,25 +153,44 @@ func (r *reader) checkAccess(e *Elasticsearch, https bool) {
 	}
 }
 
-// dataStreamPart checks the naming rules of data streams: type-dataset-namespace,
-// hence no - inside a part; the other characters are those that no index name
-// may have.
-// https://www.elastic.co/docs/reference/ecs/ecs-data_stream
 func (r *reader) dataStreamPart(key, name string) {
+	if err := DataStreamPart(name); err != nil {
+		r.fail(key, "%v", err)
+	}
+}
+
+// DataStreamPart checks the naming rules of data streams: type-dataset-namespace,
+// hence no - inside a part; the other characters are those that no index name
+// may have. The error says what to write instead.
+// https://www.elastic.co/docs/reference/ecs/ecs-data_stream
+func DataStreamPart(name string) error {
 	switch {
 	case name == "":
-		r.fail(key, "is empty; remove the key for the default")
+		return errors.New("is empty; remove the key for the default")
 	case len(name) > maxName:
-		r.fail(key, "is %d bytes long; at most %d are possible", len(name), maxName)
+		return fmt.Errorf("is %d bytes long; at most %d are possible", len(name), maxName)
 	case strings.ToLower(name) != name:
-		r.fail(key, "%q has capitals; write %s", name, strings.ToLower(name))
+		return fmt.Errorf("%q has capitals; write %s", name, strings.ToLower(name))
 	case strings.Contains(name, "-"):
-		r.fail(key, "%q contains -, which separates the parts of a data stream's name; write %s", name, strings.ReplaceAll(name, "-", "_"))
+		return fmt.Errorf("%q contains -, which separates the parts of a data stream's name; write %s", name, strings.ReplaceAll(name, "-", "_"))
 	case strings.ContainsAny(name, `\/*?"<>|,#: `+"\t\r\n"):
-		r.fail(key, `%q contains one of \ / * ? " < > | , # : or a space; use letters, digits, . and _`, name)
+		return fmt.Errorf(`%q contains one of \ / * ? " < > | , # : or a space; use letters, digits, . and _`, name)
 	case strings.ContainsAny(name[:1], "._+"):
-		r.fail(key, "%q begins with %q; begin it with a letter or digit", name, name[:1])
+		return fmt.Errorf("%q begins with %q; begin it with a letter or digit", name, name[:1])
 	}
+	return nil
+}
+
+// Dataset checks the name of a dataset for lines: only for those that begin with
+// mesos. there is an index template.
+func Dataset(name string) error {
+	if err := DataStreamPart(name); err != nil {
+		return err
+	}
+	if rest, ok := strings.CutPrefix(name, "mesos."); !ok || rest == "" {
+		return fmt.Errorf("%q does not begin with mesos.; the index template is for logs-mesos.*-* only, write for example mesos.container", name)
+	}
+	return nil
 }
 
 // checkMemory shows the arithmetic, because "too little memory" alone does not

@@ -15,6 +15,7 @@ type Config struct {
 	HTTP        HTTP   `yaml:"http"`
 	Node        Node   `yaml:"node"`
 	Docker      Docker `yaml:"docker"`
+	Mesos       Mesos  `yaml:"mesos"`
 	Hold        Hold   `yaml:"hold"`
 	Output      Output `yaml:"output"`
 	Log         Log    `yaml:"log"`
@@ -45,6 +46,18 @@ type Docker struct {
 	Root    string   `yaml:"root"`    // containers/<id>/<id>-json.log lie below it
 	Socket  string   `yaml:"socket"`  // "unix:///var/run/docker.sock"; "" = none, files alone
 	Exclude []string `yaml:"exclude"` // "name:PATTERN", "image:PATTERN", "label:KEY" or "label:KEY=PATTERN"; PATTERN with * and ?; a bare PATTERN is a name
+}
+
+// MesosAuto is the value of mesos.agent that means: look for it.
+const MesosAuto = "auto"
+
+// Mesos says where the Mesos agent of this node and, optionally, Marathon are.
+type Mesos struct {
+	Agent           string   `yaml:"agent"`            // URL; MesosAuto = http://127.0.0.1:5051, then http://$HOST:5051; "" = never look
+	Marathon        []string `yaml:"marathon"`         // URLs, for labels of apps that do not reach their tasks
+	CredentialsFile string   `yaml:"credentials_file"` // "name secret", "name:secret" or Mesos' own {"principal":…,"secret":…}
+	TokenFile       string   `yaml:"token_file"`       // bearer token
+	CAFile          string   `yaml:"ca_file"`          // authorities to trust for https, PEM
 }
 
 // Hold is where log files are kept by hard link until their last line is stored.

@@ -48,6 +48,8 @@ type Tally struct {
 	// Expired is up to which time the store's retention may have deleted lines
 	// of this Key; zero: it has deleted none.
 	Expired time.Time `json:"expired,omitzero"`
+	// Closed are indices that somebody has closed: what they hold is not counted.
+	Closed []string `json:"closed,omitempty"`
 	// Stale says that lines of the last seconds may be stored and not be seen
 	// yet, because these credentials may not refresh the store.
 	Stale bool `json:"stale,omitempty"`

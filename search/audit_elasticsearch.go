@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/elastic/go-elasticsearch/v8/esapi"
@@ -73,12 +71,12 @@ func (s *elasticsearchStore) tallyAll(ctx context.Context, keys []Key) ([]Tally,
 		}
 	}
 	// Afterwards: what retention deleted before the lines were counted is in it.
-	expiry, err := s.expiry(ctx)
+	expiry, closed, err := s.expiry(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i := range tallies {
-		tallies[i].Stale, tallies[i].Expired = stale, expiry.of(indices[i])
+		tallies[i].Stale, tallies[i].Expired, tallies[i].Closed = stale, expiry.of(indices[i]), closed.of(indices[i])
 	}
 	return tallies, nil
 }
@@ -301,129 +299,3 @@ func (s *elasticsearchStore) refresh(ctx context.Context) (stale bool, err error
 	}
 	return false, nil
 }
-
-// expiry says up to when retention has deleted, by data stream; zero: not at
-// all.
-type expiry map[string]time.Time
-
-// backing is the name of a backing index: its data stream and its number. Moved
-// ones have something in front.
-var backing = regexp.MustCompile(`\.ds-(.+)-\d{4}\.\d{2}\.\d{2}-(\d{6,})$`)
-
-// dataStream is the data stream of a backing index; a plain index is its own.
-func dataStream(index string) string {
-	if m := backing.FindStringSubmatch(index); m != nil {
-		return m[1]
-	}
-	return index
-}
-
-// expiry asks for the backing indices. Retention deletes whole ones, the oldest
-// first: where the first one of all is still there nothing has gone, else what
-// came before the oldest one was made. Credentials that may not see indices get
-// the time of the oldest document instead.
-func (s *elasticsearchStore) expiry(ctx context.Context) (expiry, error) {
-	yes := true
-	response, err := esapi.IndicesGetSettingsRequest{Index: []string{s.indices}, Name: []string{"index.creation_date"}, AllowNoIndices: &yes, IgnoreUnavailable: &yes}.Do(ctx, s.client)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode == http.StatusForbidden {
-		return s.oldest(ctx)
-	}
-	if response.IsError() {
-		return nil, fmt.Errorf("list backing indices: %s", reason(response))
-	}
-	var a map[string]struct {
-		Settings struct {
-			Index struct {
-				Created string `json:"creation_date"`
-			} `json:"index"`
-		} `json:"settings"`
-	}
-	if err := json.NewDecoder(response.Body).Decode(&a); err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	out, whole := expiry{}, map[string]bool{}
-	for index, settings := range a {
-		m := backing.FindStringSubmatch(index)
-		if m == nil {
-			continue
-		}
-		if n, err := strconv.Atoi(m[2]); err != nil || n == 1 {
-			whole[m[1]] = true
-		}
-		ms, err := strconv.ParseInt(settings.Settings.Index.Created, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("creation date of %s: %w", index, err)
-		}
-		if t := time.UnixMilli(ms).UTC(); out[m[1]].IsZero() || t.Before(out[m[1]]) {
-			out[m[1]] = t
-		}
-	}
-	for name := range whole {
-		delete(out, name)
-	}
-	return out, nil
-}
-
-// oldest is the expiry of every data stream that has documents by the oldest.
-func (s *elasticsearchStore) oldest(ctx context.Context) (expiry, error) {
-	var a struct {
-		Aggregations struct {
-			Result struct {
-				Buckets []struct {
-					Key    string `json:"key"`
-					Oldest struct {
-						Value float64 `json:"value"`
-					} `json:"oldest"`
-				} `json:"buckets"`
-			} `json:"result"`
-		} `json:"aggregations"`
-	}
-	if err := s.askFor(ctx, clause{"size": 0, "query": dsl(visible(nil)), "aggs": clause{"result": clause{
-		"terms": clause{"field": "_index", "size": 10000},
-		"aggs":  clause{"oldest": clause{"min": clause{"field": "@timestamp"}}},
-	}}}, &a); err != nil {
-		return nil, err
-	}
-	out := expiry{}
-	for _, b := range a.Aggregations.Result.Buckets {
-		name, t := dataStream(b.Key), milliseconds(b.Oldest.Value)
-		if out[name].IsZero() || t.Before(out[name]) {
-			out[name] = t
-		}
-	}
-	return out, nil
-}
-
-// of is the expiry of lines that are in these indices. Of a file without any
-// line left nobody knows in which data stream it was: then the earliest of all,
-// so that nothing passes for deleted that may be lost.
-func (e expiry) of(indices []string) (earliest time.Time) {
-	earlier := func(t time.Time) {
-		if !t.IsZero() && (earliest.IsZero() || t.Before(earliest)) {
-			earliest = t
-		}
-	}
-	if len(indices) == 0 {
-		for name, t := range e {
-			if !ownStream.MatchString(name) {
-				earlier(t)
-			}
-		}
-		return earliest
-	}
-	for _, index := range indices {
-		t, ok := e[dataStream(index)]
-		if !ok {
-			return time.Time{}
-		}
-		earlier(t)
-	}
-	return earliest
-}
-
-// ownStream is a data stream of own datasets.
-var ownStream = regexp.MustCompile(`^logs-` + regexp.QuoteMeta(ownDatasets))

@@ -30,9 +30,11 @@ type assembler struct {
 	started    time.Time
 	eldersGone bool
 	ghosts     []ghost
-	denied     map[right]time.Time // what we may not do, and since when
-	said       map[string]bool     // what is said once
+	denied     map[right]time.Time  // what we may not do, and since when
+	said       map[string]bool      // what is said once
+	shut       map[string]time.Time // closed indices, and since when they are seen so
 
+	tally     tally     // of the answers
 	unsettled int       // batches
 	held      int       // bytes of them
 	graves    []deadRow // dead letters that are not on the disk yet
@@ -65,6 +67,7 @@ func newAssembler(e *Elasticsearch, in <-chan *record.Batch, run string) *assemb
 		started:       time.Now(),
 		denied:        map[right]time.Time{},
 		said:          map[string]bool{},
+		shut:          map[string]time.Time{},
 	}
 	if e.name != "" {
 		a.run, a.elders = e.name+"-"+run, e.name+"-"

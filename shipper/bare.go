@@ -75,7 +75,7 @@ func (k *asker) searchNumbers(ctx context.Context, q *inquiry) error {
 		}
 	}
 	for _, stream := range q.streams {
-		err := k.call(ctx, q, callRefresh, http.MethodPost, "/"+url.PathEscape(stream)+"/_refresh", nil, nil)
+		err := k.call(ctx, q, callRefresh, http.MethodPost, "/"+url.PathEscape(stream)+"/_refresh?ignore_unavailable=true", nil, nil)
 		var status *callError
 		if errors.As(err, &status) && status.status == http.StatusNotFound {
 			continue // nothing was ever stored there
@@ -146,7 +146,7 @@ func (k *asker) searchLine(ctx context.Context, q *inquiry, stream string, l lin
 				} `json:"hits"`
 			} `json:"hits"`
 		}
-		path := "/" + url.PathEscape(stream) + "/_search?allow_partial_search_results=false"
+		path := "/" + url.PathEscape(stream) + "/_search?ignore_unavailable=true&allow_partial_search_results=false"
 		if err := k.call(ctx, q, callSearch, http.MethodPost, path, body, &a); err != nil {
 			return err
 		}

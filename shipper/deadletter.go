@@ -41,6 +41,9 @@ type DeadLetters struct {
 	n    int      // its number
 	size int64    // its size
 	all  int64    // size of all files
+
+	summing sync.Mutex // of Summary
+	seen    map[string]letterFile
 }
 
 // segmentSize is where a new file begins, so that replayed files can be

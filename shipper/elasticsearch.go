@@ -38,6 +38,7 @@ type Elasticsearch struct {
 
 	mu      sync.Mutex
 	status  Status
+	answers tally
 	writes  map[string]string // by data stream: the backing index that took the last item
 	wanted  map[string]bool   // data streams whose write index is asked for
 	closed  map[string]bool   // data streams that are paused

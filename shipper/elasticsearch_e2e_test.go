@@ -145,9 +145,9 @@ func (r *real) roundTrip() {
 	if n := r.count(); n != 1000 || r.settled.Load() != 20 || r.value(r.sink.metrics.delivered) != 1000 {
 		t.Fatalf("%d documents, %d settled\n%s", n, r.settled.Load(), r.logs)
 	}
-	caps := r.do("GET", "/"+testIndex+"/_field_caps?fields=@timestamp,message,event.sequence,log.offset,event.created,container.id,container.labels,service.name,app,stream", "")
+	caps := r.do("GET", "/"+testIndex+"/_field_caps?fields=@timestamp,message,event.sequence,log.offset,event.created,container.id,container.labels,mesos.task.labels,marathon.app.labels,service.name,app,stream", "")
 	for field, typ := range map[string]string{"@timestamp": "date_nanos", "message": "text", "event.sequence": "long", "log.offset": "long",
-		"event.created": "date_nanos", "container.id": "keyword", "container.labels": "flattened", "service.name": "keyword", "app": "flattened", "stream": "keyword"} {
+		"event.created": "date_nanos", "container.id": "keyword", "container.labels": "flattened", "mesos.task.labels": "flattened", "marathon.app.labels": "flattened", "service.name": "keyword", "app": "flattened", "stream": "keyword"} {
 		if !strings.Contains(caps, fmt.Sprintf(`"%s":{"%s":`, field, typ)) {
 			t.Errorf("%s is not %s: %s", field, typ, caps)
 		}

@@ -58,6 +58,8 @@ type inquiry struct {
 	writes       map[string]string
 	expect       []string
 	fates        []fate // by item
+	places       []string
+	closed       []string // of places: indices of which nobody can say what they hold
 }
 
 // An asker answers one inquiry after the other.
@@ -199,6 +201,7 @@ type found struct {
 		Type   string `json:"type"`
 		Reason string `json:"reason"`
 	} `json:"error"`
+	closed bool // its index is
 }
 
 // A wish is one document that is asked for.
@@ -229,6 +232,8 @@ func (k *asker) mget(ctx context.Context, q *inquiry, source string, wishes []wi
 		case d.Error == nil:
 		case d.Error.Type == "index_not_found_exception": // deleted meanwhile, and with it what it held
 			a.Docs[i] = found{}
+		case d.Error.Type == "index_closed_exception":
+			a.Docs[i] = found{closed: true}
 		case d.Error.Type == "security_exception":
 			q.denied[callMget] = true
 			return nil, errDenied
@@ -242,7 +247,7 @@ func (k *asker) mget(ctx context.Context, q *inquiry, source string, wishes []wi
 // search looks for the bulk's items in places, and deletes all copies but the
 // oldest.
 func (k *asker) search(ctx context.Context, q *inquiry, places []string) error {
-	q.fates = make([]fate, q.b.items)
+	q.fates, q.places = make([]fate, q.b.items), places
 	if len(places) == 0 {
 		return nil
 	}
@@ -268,6 +273,13 @@ func (k *asker) search(ctx context.Context, q *inquiry, places []string) error {
 				return err
 			}
 			q.fates[n] = f
+			if f == isMissing {
+				for i, d := range docs[at : at+len(places)] {
+					if d.closed && !slices.Contains(q.closed, places[i]) {
+						q.closed = append(q.closed, places[i])
+					}
+				}
+			}
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ type metrics struct {
 	duplicate    prometheus.Counter
 	doubled      prometheus.Counter
 	mended       prometheus.Counter
+	unchecked    prometheus.Counter
 	collided     prometheus.Counter
 	returned     *prometheus.CounterVec // reason
 	questions    *prometheus.CounterVec // what, result
@@ -49,6 +50,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		duplicate: counter("lines_duplicate_total", "Documents that the store had already (an earlier attempt had arrived)."),
 		doubled:   counter("lines_doubled_total", "Documents that are stored twice, because the data stream rolled over between two attempts and the newer copy may not be deleted."),
 		mended:    counter("lines_mended_total", "Documents that were stored twice for the same reason, until the newer copy was deleted."),
+		unchecked: counter("lines_unchecked_total", "Documents sent again although a closed index may hold them already."),
 		collided:  counter("lines_collided_total", "Documents whose _id another line has; they are in the dead-letter file."),
 		returned:  counters("lines_returned_total", "Lines given back to their files because their data stream is paused, by why.", "reason"),
 		questions: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{

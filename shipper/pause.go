@@ -33,6 +33,8 @@ func (a *assembler) pauseLane(l *lane, reason, typ, text string, now time.Time) 
 // pauseMessage says what a person should do.
 func pauseMessage(reason, message string) string {
 	switch {
+	case reason == "missing" && strings.Contains(message, "pipeline with id ["):
+		return "output paused: the index names an ingest pipeline that does not exist (index.default_pipeline or final_pipeline). Make it, or take it out of the template. Lines wait in their files"
 	case reason == "denied" && strings.Contains(message, "expired"):
 		return "output paused: the API key or password has expired. Make a new one and put it into api_key_file or password_file, which is read again by itself. Lines wait in their files"
 	case reason == "denied" && strings.Contains(message, "HTTP 401"):
@@ -72,6 +74,14 @@ func (a *assembler) giveUp(l *lane, r retry, o oddItem, now time.Time) {
 	a.bequeath(l, r, o, now)
 }
 
+// pauseKind is the row of the table of answers for a pause.
+func pauseKind(reason string) answerKind {
+	if reason == "disk" || reason == "blocked" {
+		return answerBlocked
+	}
+	return answerDenied
+}
+
 func (a *assembler) bequeath(l *lane, r retry, o oddItem, now time.Time) {
 	if len(a.graves) == 0 {
 		a.graveDue = now
@@ -103,9 +113,11 @@ func (a *assembler) bury(now time.Time) {
 	}
 	for _, g := range a.graves {
 		a.metrics.deadLettered.WithLabelValues(reasonLabel(g.letter.Type)).Inc()
+		a.tally.item(answerDead, oddItem{status: g.letter.Status, typ: g.letter.Type, reason: g.letter.Reason}, now)
 		a.mark(g.r.p, g.r.i, record.DeadLettered)
 		a.unpin(g.r.p)
 		a.final(g.r.p, 1)
 	}
 	a.graves = a.graves[:0]
+	a.publish()
 }

@@ -16,6 +16,7 @@ type Problem struct {
 	Count   int64     `json:"count"`
 	First   time.Time `json:"first"`
 	Last    time.Time `json:"last"`
+	Answer  bool      `json:"answer,omitempty"` // an answer to lines, which Status.Answers counts
 }
 
 // problems counts what goes wrong by message and keeps the latest for `status`.
@@ -77,6 +78,16 @@ func (p *problems) note(level slog.Level, n int, message, example string, args .
 	}
 	p.log.Log(context.Background(), level, message, args...)
 	s.said, s.unsaid = now, 0
+}
+
+// noteAnswer is note for an answer to n lines.
+func (p *problems) noteAnswer(level slog.Level, n int, message, example string, args ...any) {
+	p.note(level, n, message, example, args...)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.known[message]; s != nil {
+		s.Answer = true
+	}
 }
 
 func (p *problems) forgetOldest() {

@@ -252,6 +252,7 @@ func (a *assembler) hear(q *inquiry) {
 	if b == nil {
 		return
 	}
+	a.noteClosed(q, now)
 	l := b.lane
 	l.asking = false
 	switch {
@@ -271,11 +272,15 @@ func (a *assembler) hear(q *inquiry) {
 	case q.denied[callTasks]:
 		b.due = now
 		l.doubts = append([]*bulk{b}, l.doubts...)
+	case b.asks == mayBeThere && a.awaitClosed(q, now):
+		a.problems.note(slog.LevelInfo, 1, "an index that may hold lines that are sent again is closed; they wait a little in case it is opened", q.closed[0], "index", l.index)
+		a.askLater(b, now)
 	case b.asks == isSame:
 		a.applySame(q, now)
 	case b.asks == isTwice:
 		a.applyTwice(q)
 	default:
+		a.sayClosed(q)
 		a.applyThere(q, now)
 	}
 	a.tidy(l, now)
@@ -438,6 +443,8 @@ func (q *inquiry) result() string {
 		return "denied"
 	case len(q.living) > 0:
 		return "too_early"
+	case len(q.closed) > 0:
+		return "closed"
 	}
 	return "answered"
 }

@@ -168,6 +168,7 @@ func TestRolloversDuringRetries(t *testing.T) {
 			if n := r.count(); n != lines+50 || e.all[record.Duplicate] != lines {
 				t.Errorf("second time: %d documents, marks %v\n%s", n, e.all, r.logs)
 			}
+			testClosedIndex(r, lines)
 		})
 	}
 }

@@ -31,11 +31,12 @@ type answer struct {
 	opaqueID    string // of the request
 	began       bool   // the body was read: the server may have all of it
 
-	stored   int
-	odd      []oddItem // all other items, in order
-	backing  string    // the index that took the last item
-	otherID  string    // an _id that is not the one we sent
-	rerouted string    // a data stream that is not the one we named
+	stored    int
+	odd       []oddItem // all other items, in order
+	backing   string    // the index that took the last item
+	otherID   string    // an _id that is not the one we sent
+	rerouted  string    // a data stream that is not the one we named
+	elsewhere int       // items stored there
 }
 
 // An oddItem is an item that was not simply stored.
@@ -225,7 +226,7 @@ const looksAtID = 256
 // read takes the answer apart.
 func (s *sender) read(b *bulk) error {
 	a := &b.answer
-	known, moved := false, false // about the index of the item before
+	known, moved, elsewhere := false, false, false // about the index of the item before
 	each := 1 + b.items/looksAtID
 	n, err := scanAnswer(s.answer.Bytes(), func(i int, it *itemAnswer) error {
 		if i >= b.items {
@@ -242,7 +243,8 @@ func (s *sender) read(b *bulk) error {
 			}
 			known, a.backing = true, s.backing
 			moved = b.expect != nil && !slices.Contains(b.expect, s.backing)
-			if ds, _ := dataStreamOf(it.Index); len(ds) > 0 && string(ds) != b.lane.index {
+			ds, _ := dataStreamOf(it.Index)
+			if elsewhere = len(ds) > 0 && string(ds) != b.lane.index; elsewhere {
 				a.rerouted = string(ds)
 			}
 		}
@@ -250,6 +252,9 @@ func (s *sender) read(b *bulk) error {
 		case quarantined:
 			a.odd = append(a.odd, oddItem{n: i, status: it.Status, quarantined: true, reason: string(it.Index)})
 		case it.Status == http.StatusCreated:
+			if elsewhere {
+				a.elsewhere++
+			}
 			if i%each == 0 && it.ID != nil && !s.bare {
 				if r := b.at(i); !bytes.Equal(it.ID, r.p.batch.ID(r.i)) {
 					a.otherID = string(it.ID)

@@ -21,6 +21,7 @@ type Status struct {
 	Retrying int       `json:"retrying"`         // items that wait for another attempt
 	Unburied int       `json:"unburied"`         // dead letters that could not be written yet
 	Problems []Problem `json:"problems,omitempty"`
+	Answers  []Answers `json:"answers,omitempty"` // to lines, since the start
 }
 
 // Paused is a destination that takes nothing at the moment.
@@ -35,8 +36,9 @@ type Paused struct {
 // Status may be called at any time by any goroutine.
 func (e *Elasticsearch) Status() Status {
 	e.mu.Lock()
-	s := e.status
+	s, answers := e.status, e.answers
 	e.mu.Unlock()
+	s.Answers = answers.list()
 	s.Problems = e.problems.list()
 	return s
 }
@@ -67,5 +69,5 @@ func (a *assembler) publish() {
 	if s.State != a.status.State || s.Since.IsZero() {
 		s.Since = time.Now()
 	}
-	a.status = s
+	a.status, a.answers = s, a.tally
 }

@@ -10,7 +10,7 @@ import (
 
 // templateVersion is raised whenever what Setup puts changes, so that an agent
 // of an older release does not undo what a newer one has put.
-const templateVersion = 2
+const templateVersion = 3
 
 // Names of what Setup puts. The index templates have priority 200: before the
 // stock logs-*-* (100).
@@ -94,6 +94,8 @@ func (c abilities) mappings() object {
 			}),
 			"error":     props(object{"message": c.textType()}),
 			"container": props(object{"id": keyword, "name": keyword, "labels": flattened}),
+			"mesos":     props(object{"task": props(object{"id": keyword, "labels": flattened})}),
+			"marathon":  props(object{"app": props(object{"id": keyword, "labels": flattened})}),
 			"host":      props(object{"name": keyword, "hostname": keyword, "ip": object{"type": "ip"}}),
 		},
 	}

@@ -1,7 +1,6 @@
 package shipper
 
 import (
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -17,6 +16,7 @@ const (
 	isFinal    verdict = iota // stored, there already, in quarantine, or dropped by the server: settled
 	goesAgain                 // the same again, later
 	isReduced                 // once more in a form that no mapping can refuse
+	isCut                     // once more with half of its message
 	isDead                    // into the dead-letter file
 	laneBlocks                // the destination takes nothing: pause it, then the same again
 	isMoved                   // stored elsewhere than expected: is it there twice?
@@ -61,7 +61,7 @@ func judge(o oddItem, r *retry, stored, now time.Time) (v verdict, why string) {
 		return laneBlocks, blockReason(o.reason)
 	case o.status >= 500 && scriptFault(o.typ):
 		return refused(r)
-	case o.status == http.StatusTooManyRequests, o.status >= 502 && o.status <= 504:
+	case o.status == http.StatusTooManyRequests, o.status >= 500 && notReady(o.typ):
 		// The shard is away or has too much: no other form of the document helps.
 	case o.status >= 500:
 		if r.same >= sameFault {
@@ -71,8 +71,12 @@ func judge(o oddItem, r *retry, stored, now time.Time) (v verdict, why string) {
 		return laneBlocks, "denied"
 	case o.status == http.StatusNotFound:
 		return laneBlocks, "missing"
-	case o.status == http.StatusBadRequest && configFault(o):
-		return laneBlocks, "refused"
+	case o.status == http.StatusBadRequest && o.typ == "index_closed_exception":
+		return laneBlocks, "blocked"
+	case o.status == http.StatusBadRequest && pipelineMissing(o):
+		return laneBlocks, "missing"
+	case o.status == http.StatusRequestEntityTooLarge && r.form.cuts < mostCuts:
+		return isCut, ""
 	case o.status >= 400:
 		return refused(r)
 	default: // 2xx and 3xx that nobody knows: cannot be called stored
@@ -115,11 +119,26 @@ func scriptFault(typ string) bool {
 	return false
 }
 
-// configFault says that a 400 is not about the document: every other one would
-// get it as well, and a person has to mend it.
-func configFault(o oddItem) bool {
-	return o.typ == "index_closed_exception" ||
-		o.typ == "illegal_argument_exception" && strings.Contains(o.reason, "pipeline with id [") && strings.Contains(o.reason, "does not exist")
+// notReady says that a 5xx is about the place where the document should go, and
+// not about the document: a shard without a primary, a cluster without a master,
+// a node that leaves. A shard that is away refuses a part of all lines for as
+// long as it is, while the other shards go on, so the third time says nothing.
+func notReady(typ string) bool {
+	switch typ {
+	case "unavailable_shards_exception", "no_shard_available_action_exception", "primary_missing_action_exception",
+		"cluster_block_exception", "master_not_discovered_exception", "not_master_exception", "process_cluster_event_timeout_exception",
+		"node_closed_exception", "node_disconnected_exception", "node_not_connected_exception", "connect_transport_exception",
+		"receive_timeout_transport_exception", "index_shard_closed_exception", "shard_not_in_primary_mode_exception",
+		"es_rejected_execution_exception", "circuit_breaking_exception":
+		return true
+	}
+	return false
+}
+
+// pipelineMissing says that an index names a pipeline that is not there: every
+// other document would get the same 400, and a person has to mend it.
+func pipelineMissing(o oddItem) bool {
+	return o.typ == "illegal_argument_exception" && strings.Contains(o.reason, "pipeline with id [") && strings.Contains(o.reason, "does not exist")
 }
 
 // settleBulk applies a bulk's answer. Afterwards the bulk is free or waits in
@@ -150,9 +169,10 @@ func (a *assembler) settleBulk(b *bulk) {
 func (a *assembler) items(b *bulk, now time.Time) {
 	l, ans := b.lane, &b.answer
 	a.up(now)
-	a.noteAnswer(l, ans)
+	a.noteAnswer(l, ans, now)
 	if ans.stored > 0 {
 		l.stored = now
+		a.tally.add(answerStored, ans.stored, now, nil)
 	}
 	a.writesTo(l, ans.backing)
 	var moved, strange []retry
@@ -211,20 +231,25 @@ func (a *assembler) items(b *bulk, now time.Time) {
 		switch v {
 		case laneBlocks:
 			blocks++
+			a.tally.item(pauseKind(why), o, now)
 			a.pauseLane(l, why, o.typ, o.reason, now)
 			r.due = now
 			l.pushRetry(r)
 		case isReduced:
 			a.refusedNote(l, o, "Elasticsearch refused lines; they are sent once more in a reduced form", slog.LevelWarn)
 			a.metrics.refused.WithLabelValues(reasonLabel(o.typ)).Inc()
+			a.tally.item(answerReduced, o, now)
 			r.form.reduced, r.form.reason = true, cutString(o.typ+": "+o.reason, errorMessage)
 			r.due = now
 			l.pushRetry(r)
+		case isCut:
+			a.cut(l, r, o, now)
 		case isDead:
 			a.giveUp(l, r, o, now)
 		case goesAgain:
 			overload++
 			busy = o
+			a.tally.item(answerBusy, o, now)
 			a.metrics.retried.WithLabelValues(reasonLabel(o.typ)).Inc()
 			a.refusedNote(l, o, "Elasticsearch could not take lines now; only these are sent again", slog.LevelInfo)
 			r.due = now.Add(max(itemBackoff.After(r.attempts), ans.retryAfter))
@@ -281,44 +306,51 @@ func (a *assembler) noteForm(r retry) {
 }
 
 // noteAnswer says what an answer tells besides success and failure.
-func (a *assembler) noteAnswer(l *lane, ans *answer) {
-	quarantined, noop := 0, 0
+func (a *assembler) noteAnswer(l *lane, ans *answer, now time.Time) {
+	quarantined, noop, duplicate := 0, 0, 0
 	where := ""
 	for _, o := range ans.odd {
-		if o.quarantined {
+		switch {
+		case o.quarantined:
 			quarantined, where = quarantined+1, o.reason
-		}
-		if o.noop {
+		case o.noop:
 			noop++
+		case o.duplicate:
+			duplicate++
 		}
 	}
+	a.tally.add(answerQuarantined, quarantined, now, func() string { return "GET " + l.index + "::failures/_search, e.g. in " + where })
+	a.tally.add(answerNoop, noop, now, nil)
+	a.tally.add(answerDuplicate, duplicate, now, nil)
+	a.tally.add(answerRerouted, ans.elsewhere, now, func() string { return l.index + " to " + ans.rerouted })
 	if quarantined > 0 {
 		a.metrics.quarantined.Add(float64(quarantined))
-		a.problems.note(slog.LevelWarn, quarantined, "Elasticsearch put lines into the failure store of the data stream instead of the data stream", where, "index", l.index, "look", "GET "+l.index+"::failures/_search")
+		a.problems.noteAnswer(slog.LevelWarn, quarantined, "Elasticsearch put lines into the failure store of the data stream instead of the data stream", where, "index", l.index, "look", "GET "+l.index+"::failures/_search")
 	}
 	if noop > 0 {
 		a.metrics.dropped.WithLabelValues("server_pipeline").Add(float64(noop))
-		a.problems.note(slog.LevelWarn, noop, "the server's own ingest pipeline dropped lines", "", "index", l.index)
+		a.problems.noteAnswer(slog.LevelWarn, noop, "the server's own ingest pipeline dropped lines", "", "index", l.index)
 	}
 	if ans.otherID != "" {
 		a.metrics.changed.WithLabelValues("other_id").Inc()
+		a.tally.add(answerOtherID, 1, now, func() string { return ans.otherID + " in " + l.index })
 	}
 	if ans.rerouted != "" {
 		a.metrics.changed.WithLabelValues("rerouted").Inc()
 	}
 	if ans.otherID != "" && !l.noted["id"] {
 		l.noted["id"] = true
-		a.problems.note(slog.LevelError, 1, "Elasticsearch gives lines other _ids than ours: exactly-once is off for this data stream; look for a pipeline that sets _id", ans.otherID, "index", l.index)
+		a.problems.noteAnswer(slog.LevelError, 1, "Elasticsearch gives lines other _ids than ours: exactly-once is off for this data stream; look for a pipeline that sets _id", ans.otherID, "index", l.index)
 	}
 	if ans.rerouted != "" && !l.noted["to "+ans.rerouted] {
 		if len(l.noted) < 100 {
 			l.noted["to "+ans.rerouted] = true
 			l.targets = append(l.targets, ans.rerouted)
 		}
-		a.problems.note(slog.LevelWarn, 1, "the server reroutes lines to another data stream", ans.rerouted, "index", l.index)
+		a.problems.noteAnswer(slog.LevelWarn, 1, "the server reroutes lines to another data stream", ans.rerouted, "index", l.index)
 	}
 }
 
 func (a *assembler) refusedNote(l *lane, o oddItem, message string, level slog.Level) {
-	a.problems.note(level, 1, message, fmt.Sprintf("status %d %s: %s", o.status, o.typ, o.reason), "index", l.index)
+	a.problems.noteAnswer(level, 1, message, o.text(), "index", l.index)
 }

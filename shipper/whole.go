@@ -16,15 +16,19 @@ import (
 func (a *assembler) whole(b *bulk, now time.Time) {
 	ans := &b.answer
 	what := fmt.Sprintf("HTTP %d %s: %s", ans.status, ans.typ, ans.reason)
+	example := func() string { return what }
 	label := "refused"
 	switch {
 	case ans.err != nil:
+		a.tally.add(answerNone, b.items, now, ans.err.Error)
 		label = a.noAnswer(b, now)
 	case isBlock(ans.status, ans.typ):
 		label = "blocked"
+		a.tally.add(answerBlocked, b.items, now, example)
 		a.hold(b, now, blockReason(ans.reason), ans.typ, ans.reason)
 	case ans.status == http.StatusTooManyRequests, ans.status >= 500:
 		label = "overload"
+		a.tally.add(answerBusy, b.items, now, example)
 		a.pace.busy(now, b.sent)
 		a.later(b, now, "Elasticsearch refuses whole bulks; they are sent again", what)
 	case ans.status == http.StatusRequestEntityTooLarge:
@@ -34,9 +38,11 @@ func (a *assembler) whole(b *bulk, now time.Time) {
 		a.badRequest(b, now)
 	case ans.status == http.StatusUnauthorized, ans.status == http.StatusForbidden:
 		label = "denied"
+		a.tally.add(answerDenied, b.items, now, example)
 		a.readCredentials()
 		a.hold(b, now, "denied", what, "")
 	case ans.status == http.StatusNotFound:
+		a.tally.add(answerDenied, b.items, now, example)
 		a.hold(b, now, "missing", what, "")
 	default:
 		a.hold(b, now, "refused", what, "")
@@ -172,6 +178,7 @@ func (a *assembler) halve(b *bulk) {
 
 func (a *assembler) tooLarge(b *bulk, now time.Time) {
 	if b.items > 1 {
+		a.tally.add(answerCut, b.items, now, func() string { return fmt.Sprintf("a bulk of %d bytes", b.bytes) })
 		if half := max(b.bytes/2, 64<<10); half < a.bulkMax {
 			a.bulkMax = half
 			a.problems.note(slog.LevelWarn, 1, "Elasticsearch finds bulks too large; they are made smaller (http.max_content_length, or a proxy's limit; see output.elasticsearch.bulk_max_bytes)", fmt.Sprintf("%d bytes", b.bytes), "bulk_max_bytes", half)
@@ -182,11 +189,21 @@ func (a *assembler) tooLarge(b *bulk, now time.Time) {
 	l, r := b.lane, a.single(b)
 	o := oddItem{status: b.answer.status, typ: "too_large", reason: fmt.Sprintf("a document of %d bytes is too large for the server", b.bytes)}
 	a.freeBulk(b)
-	if r.form.cuts++; r.form.cuts > 24 { // not even the empty message fits
+	if r.form.cuts == mostCuts {
 		r.form.cuts = 0
 		a.giveUp(l, r, o, now)
 		return
 	}
+	a.cut(l, r, o, now)
+}
+
+// mostCuts is how often a message is halved: then not even the empty one fits.
+const mostCuts = 24
+
+// cut sends an item once more with half of its message.
+func (a *assembler) cut(l *lane, r retry, o oddItem, now time.Time) {
+	r.form.cuts++
+	a.tally.item(answerCut, o, now)
 	a.refusedNote(l, o, "a line is too large for Elasticsearch; its message is cut", slog.LevelWarn)
 	r.due = now
 	l.pushRetry(r)
@@ -213,6 +230,7 @@ func (a *assembler) badRequest(b *bulk, now time.Time) {
 		return
 	}
 	a.metrics.refused.WithLabelValues(reasonLabel(o.typ)).Inc()
+	a.tally.item(answerReduced, o, now)
 	a.refusedNote(l, o, "Elasticsearch refused lines; they are sent once more in a reduced form", slog.LevelWarn)
 	r.form.reduced, r.form.reason = true, cutString(o.typ+": "+o.reason, errorMessage)
 	r.due = now

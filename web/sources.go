@@ -30,13 +30,19 @@ type Sources interface {
 }
 
 func serveSources(s Sources) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return serveJSON(func() any {
 		list := s.Sources()
 		if list == nil {
 			list = []Source{}
 		}
+		return list
+	})
+}
+
+func serveJSON(value func() any) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
-		_ = json.NewEncoder(w).Encode(list) // fails only when the client has gone
+		_ = json.NewEncoder(w).Encode(value()) // fails only when the client has gone
 	})
 }

@@ -17,6 +17,9 @@ type Options struct {
 	// answered at GET /api/v1/sources. When another handler answers that path
 	// on the same server, leave it nil: the page asks the path, not this value.
 	Sources Sources
+	// Status, unless nil, is what GET /api/v1/status answers, as JSON of the form
+	// of agent/status. When another handler answers that path, leave it nil.
+	Status func() any
 	// LoopbackOnly refuses requests whose Host is not a name of this machine's
 	// loopback. Set it when the server listens on loopback without a token:
 	// else any web site that the user visits can read his logs by pointing its
@@ -31,6 +34,9 @@ func New(store search.Store, o Options) http.Handler {
 	mux.Handle("/api/v1/", api.Handler(store, o.API))
 	if o.Sources != nil {
 		mux.Handle("GET /api/v1/sources", serveSources(o.Sources))
+	}
+	if o.Status != nil {
+		mux.Handle("GET /api/v1/status", serveJSON(o.Status))
 	}
 	files := assets()
 	mux.Handle("GET /static/", files)

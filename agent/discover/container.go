@@ -23,6 +23,19 @@ type Container struct {
 	Network string            `json:"network,omitempty"` // network mode, e.g. "bridge" or "host"
 	Host    string            `json:"host,omitempty"`    // the container's own host name
 
+	// Sandbox is the folder that is mounted at mesos.SandboxTarget; "" if none.
+	Sandbox  string `json:"sandbox,omitempty"`
+	Mesos    *Mesos `json:"mesos,omitempty"`    // nil: not of Mesos, as far as is known
+	Marathon *App   `json:"marathon,omitempty"` // nil: not of Marathon
+
+	// Dataset and Namespace are where the lines go, if the container chooses
+	// it by its labels; "": where all go.
+	Dataset   string `json:"dataset,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	// Waiting says that more may be known in a moment: its log is to be held,
+	// and not to be read yet.
+	Waiting bool `json:"-"`
+
 	// Driver is Docker's log driver, e.g. "json-file", and DriverOpts its options.
 	Driver     string            `json:"driver,omitempty"`
 	DriverOpts map[string]string `json:"driver_opts,omitempty"`

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mesoscope/config"
+	"mesoscope/mesos"
 )
 
 const (
@@ -35,6 +36,10 @@ const (
 // Options say where to look.
 type Options struct {
 	Docker config.Docker
+	Mesos  config.Mesos
+	// Recall is what an earlier run wrote down about a container, see
+	// ReadContainer: what Mesos said of it then. nil: nothing.
+	Recall func(id string) (Container, bool)
 	// CopyDir is where the logs of containers lie that can only be read
 	// through the Docker API, e.g. <data_dir>/agent/api. "": such containers
 	// are listed with a Problem and not followed.
@@ -83,8 +88,16 @@ type Discoverer struct {
 	again    map[string]bool // ids to look at again soon
 	set      map[string]Container
 	version  string // of the engine, as of the set
-	dirty    bool
-	said     map[string]bool
+
+	mesos      *mesosWatch          // nil: not looked for
+	apps       *apps                // nil: no Marathon
+	tasks      *directoryOfTasks    // nil: Mesos has said nothing yet
+	joined     map[string]Container // what Mesos and Marathon have said of a container
+	frameworks map[string]string    // names by id, of all that were ever seen
+	since      map[string]time.Time // when a container began to wait for facts
+
+	dirty bool
+	said  map[string]bool
 
 	mu       sync.Mutex
 	excluded map[string]Excluded
@@ -113,6 +126,13 @@ func New(opt Options) (*Discoverer, error) {
 		set:      make(map[string]Container),
 		said:     make(map[string]bool),
 		excluded: make(map[string]Excluded),
+
+		joined:     make(map[string]Container),
+		frameworks: make(map[string]string),
+		since:      make(map[string]time.Time),
+	}
+	if err := d.newMesos(); err != nil {
+		return nil, err
 	}
 	if opt.Docker.Socket == "" {
 		return d, nil
@@ -136,6 +156,28 @@ func New(opt Options) (*Discoverer, error) {
 		d.back = newReadback(opt, c, d.files.dir, m)
 	}
 	return d, nil
+}
+
+// Excludes says whether a rule keeps a container out of the set.
+func (d *Discoverer) Excludes(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, is := d.excluded[id]
+	return is
+}
+
+func (d *Discoverer) newMesos() error {
+	a, err := access(d.opt.Mesos)
+	if err != nil {
+		return err
+	}
+	if d.mesos, err = newMesosWatch(d.opt.Mesos, a, d.log, d.m); err != nil {
+		return err
+	}
+	if d.apps, err = newApps(d.opt.Mesos, a, d.log, d.m); err != nil {
+		return fmt.Errorf("mesos.marathon: %w", err)
+	}
+	return nil
 }
 
 // Excluded lists the containers that a rule keeps out of the set, by name.
@@ -187,6 +229,21 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 		wg.Go(func() { d.loss.run(ctx) })
 	}
 
+	states, news := make(chan *mesos.State), make(chan struct{}, 1)
+	if d.mesos != nil {
+		wg.Go(func() { d.mesos.run(ctx, states) })
+	}
+	if d.apps != nil {
+		wg.Go(func() {
+			d.apps.run(ctx, func() {
+				select {
+				case news <- struct{}{}:
+				default:
+				}
+			})
+		})
+	}
+
 	look := time.NewTimer(0)
 	defer look.Stop()
 	retry := time.NewTicker(retryLook)
@@ -216,6 +273,10 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 			d.lookAgain()
 		case list := <-lists:
 			d.take(list)
+		case s := <-states:
+			d.takeState(s)
+		case <-news:
+			d.touchTasks()
 		}
 		if d.answered && (d.dirty || first && next == nil) {
 			d.dirty = false

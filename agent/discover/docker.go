@@ -14,6 +14,8 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/client"
+
+	"mesoscope/mesos"
 )
 
 const (
@@ -209,6 +211,12 @@ func fromSummary(s container.Summary) Container {
 	if c.Network != "" {
 		c.note(fromAPI, "network")
 	}
+	for _, m := range s.Mounts {
+		if m.Destination == mesos.SandboxTarget {
+			c.Sandbox = m.Source
+			c.note(fromAPI, "sandbox")
+		}
+	}
 	return c
 }
 
@@ -231,6 +239,12 @@ func fromInspect(r container.InspectResponse) Container {
 		c.Labels, c.Env = r.Config.Labels, selectEnv(r.Config.Env)
 		c.TTY, c.Host = r.Config.Tty, r.Config.Hostname
 		c.note(fromAPI, "image", "labels", "env", "tty", "host")
+	}
+	for _, m := range r.Mounts {
+		if m.Destination == mesos.SandboxTarget {
+			c.Sandbox = m.Source
+			c.note(fromAPI, "sandbox")
+		}
 	}
 	if r.HostConfig != nil {
 		c.Driver, c.DriverOpts = r.HostConfig.LogConfig.Type, r.HostConfig.LogConfig.Config

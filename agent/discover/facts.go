@@ -29,11 +29,16 @@ var allowedEnv = map[string]bool{
 	"MESOS_CONTAINER_NAME":      true,
 	"MESOS_EXECUTOR_ID":         true,
 	"MESOS_FRAMEWORK_ID":        true,
+	"MESOS_SLAVE_ID":            true,
 	"MESOS_ALLOCATION_ROLE":     true,
 	"CHRONOS_JOB_NAME":          true,
 	"CHRONOS_JOB_OWNER":         true,
 	"METRONOME_JOB_ID":          true,
 	"METRONOME_JOB_RUN_ID":      true,
+
+	"MESOSCOPE_LOGS_ENABLED":   true,
+	"MESOSCOPE_LOGS_DATASET":   true,
+	"MESOSCOPE_LOGS_NAMESPACE": true,
 }
 
 // marathonLabel begins the variables in which Marathon gives an app's labels
@@ -119,6 +124,7 @@ func merge(c, over Container) Container {
 	take("tty", false, func() { c.TTY = over.TTY })
 	take("network", false, func() { c.Network = over.Network })
 	take("host", false, func() { c.Host = over.Host })
+	take("sandbox", false, func() { c.Sandbox = over.Sandbox })
 	take("driver", false, func() { c.Driver, c.DriverOpts = over.Driver, over.DriverOpts })
 	take("log_path", false, func() { c.LogPath = over.LogPath })
 	return c
@@ -159,5 +165,6 @@ func WithAttrs(c Container, attrs map[string]string) Container {
 		}
 		c.note(origin, member)
 	}
+	c.identify()
 	return c
 }

@@ -34,6 +34,7 @@ func TestFields(t *testing.T) {
 			"io.kubernetes.pod.namespace": "prod", "io.kubernetes.pod.uid": "u-1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			c.identify()
 			got := Fields(c, host, "mesos.container", "default", "stdout")
 			for range 5 { // the order must not depend on maps
 				if again := Fields(c, host, "mesos.container", "default", "stdout"); string(again) != string(got) {
@@ -80,7 +81,8 @@ func TestWithAttrs(t *testing.T) {
 	before := maps.Clone(c.Labels)
 	got := WithAttrs(c, map[string]string{"app": "theirs", "tag": "t", "MARATHON_APP_ID": "/a"})
 	want := Container{ID: "x", Labels: map[string]string{"app": "mine", "tag": "t"}, Env: map[string]string{"MARATHON_APP_ID": "/a"},
-		From: map[string]string{"labels": fromConfig + ", " + fromAttrs, "env": fromAttrs}}
+		Marathon: &App{ID: "/a"},
+		From:     map[string]string{"labels": fromConfig + ", " + fromAttrs, "env": fromAttrs, "marathon.app.id": "env MARATHON_APP_ID"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"mesoscope/mesos"
 )
 
 // files is what Docker's own folder says: one directory a container,
@@ -159,8 +161,9 @@ func readConfig(path string) (Container, error) {
 			Image    string
 			Labels   map[string]string
 		}
-		Image string
-		Name  string
+		Image       string
+		Name        string
+		MountPoints map[string]struct{ Source string } // by their place in the container
 	}
 	if err := readJSON(path, &v); err != nil {
 		return Container{}, err
@@ -182,6 +185,9 @@ func readConfig(path string) (Container, error) {
 	}
 	if c.Host != "" {
 		c.note(fromConfig, "host")
+	}
+	if c.Sandbox = v.MountPoints[mesos.SandboxTarget].Source; c.Sandbox != "" {
+		c.note(fromConfig, "sandbox")
 	}
 	if t, err := time.Parse(time.RFC3339Nano, v.Created); err == nil {
 		c.Created = t

@@ -21,7 +21,7 @@ type seen struct {
 
 	mu     sync.Mutex
 	set    map[string]Container
-	ever   map[string]bool // every id that was in a set
+	ever   map[string]bool // every id that was in a set and might be read
 	sets   int
 	change chan struct{} // closed at each set
 }
@@ -53,7 +53,7 @@ func discoverFor(t *testing.T, opt Options) *seen {
 				s.set = make(map[string]Container, len(set))
 				for _, c := range set {
 					s.set[c.ID] = c
-					s.ever[c.ID] = true
+					s.ever[c.ID] = s.ever[c.ID] || !c.Waiting
 				}
 				s.sets++
 				close(s.change)
@@ -154,7 +154,7 @@ func (r fakeRoot) write(id, name, content string) {
 	}
 }
 
-// everSeen says whether the container was in any set.
+// everSeen says whether the container was in any set, to be read.
 func (s *seen) everSeen(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

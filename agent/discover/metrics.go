@@ -19,7 +19,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		lossy: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "mesoscope_containers_source_lossy",
 			Help: "Containers of which Docker itself loses lines before anybody can read them, by reason: non-blocking, truncates."}, []string{"reason"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mesoscope_discovery_errors_total",
-			Help: "Looks that failed, by source: files, api, inspect, watch, logs."}, []string{"source"}),
+			Help: "Looks that failed, by source: files, api, inspect, watch, logs, mesos, marathon."}, []string{"source"}),
 		copied: prometheus.NewCounter(prometheus.CounterOpts{Name: "mesoscope_api_entries_copied_total",
 			Help: "Log entries that were read through the Docker API and written to local copies."}),
 		overlap: prometheus.NewCounter(prometheus.CounterOpts{Name: "mesoscope_api_entries_overlap_total",

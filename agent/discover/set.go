@@ -104,6 +104,11 @@ func (d *Discoverer) touch(id string) {
 	case c.ID == "" && had:
 		delete(d.set, id)
 		d.dirty = true
+		if why.Rule == "" {
+			d.forget(id)
+		}
+	case c.ID == "" && why.Rule == "":
+		d.forget(id)
 	case c.ID != "" && (!had || !reflect.DeepEqual(old, c)):
 		d.set[id] = c
 		d.dirty = true
@@ -140,15 +145,16 @@ func (d *Discoverer) build(id string) (c Container, _ Excluded) {
 		c, _ = d.back.leftover(id)
 		return c, Excluded{}
 	}
+	d.enrich(&c)
 	if rule := d.excludedBy(&c); rule != "" {
 		if d.back != nil {
 			d.back.drop(id)
 		}
 		return Container{}, Excluded{ID: id, Name: c.Name, Rule: rule}
 	}
-	if len(d.rules) > 0 && c.Name == "" && dir != nil && time.Since(dir.first) < nameGrace {
+	if c.Name == "" && dir != nil && time.Since(dir.first) < nameGrace {
 		d.again[id] = true
-		return d.set[id], Excluded{}
+		c.Waiting = true // a name or a label may exclude it
 	}
 	d.place(&c, dir != nil)
 	c.Lossy = lossy(&c, d.version)
@@ -156,8 +162,13 @@ func (d *Discoverer) build(id string) (c Container, _ Excluded) {
 }
 
 func (d *Discoverer) excludedBy(c *Container) string {
-	if c.ID == d.self {
+	switch {
+	case c.ID == d.self:
 		return selfRule
+	case c.pause():
+		return pauseRule
+	case c.disabled():
+		return disabledRule
 	}
 	for _, r := range d.rules {
 		if r.matches(c) {

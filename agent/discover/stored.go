@@ -60,5 +60,6 @@ func ReadContainer(dir string) (Container, error) {
 	if c.ID == "" {
 		return Container{}, fmt.Errorf("read stored container %s: it has no id", path)
 	}
+	c.identify() // an earlier version did not
 	return c, nil
 }

@@ -11,6 +11,7 @@ import "time"
 const (
 	StatusPath  = "/api/v1/status"
 	SourcesPath = "/api/v1/sources"
+	ExplainPath = "/api/v1/explain" // ?container=NAME; a list of Explained
 )
 
 // States of an Output.
@@ -38,6 +39,32 @@ type Output struct {
 	Since         time.Time     `json:"since,omitzero"` // when State began
 	InFlightBytes int64         `json:"in_flight_bytes"`
 	LastErrors    []OutputError `json:"last_errors"` // the latest first
+	// Answers are how the store has answered to lines since the start, each kind
+	// that has occurred.
+	Answers     []Answer     `json:"answers,omitempty"`
+	DeadLetters *DeadLetters `json:"dead_letters,omitempty"` // nil: there are none
+}
+
+// An Answer is one kind of answer to lines. A line that is sent again is counted
+// each time.
+type Answer struct {
+	Answer  string    `json:"answer"`  // "201", "429, 5xx"
+	Outcome string    `json:"outcome"` // what becomes of the lines: "sent again"
+	Lines   int64     `json:"lines"`
+	Last    time.Time `json:"last"`
+	Example string    `json:"example,omitempty"` // a late case
+}
+
+// DeadLetters are the documents that could not be stored and were not replayed.
+type DeadLetters struct {
+	Dir     string    `json:"dir"`
+	Count   int       `json:"count"`
+	Bytes   int64     `json:"bytes"`  // of the files
+	Oldest  time.Time `json:"oldest"` // when it was given up
+	Newest  time.Time `json:"newest"`
+	Index   string    `json:"index"`   // of the newest
+	Reason  string    `json:"reason"`  // of the newest
+	Command string    `json:"command"` // shows them
 }
 
 // An OutputError is one kind of refusal or failure.
@@ -46,6 +73,7 @@ type OutputError struct {
 	Count   int64     `json:"count"`
 	Last    time.Time `json:"last"`
 	Example string    `json:"example"`
+	Answer  bool      `json:"answer,omitempty"` // counted in Output.Answers, too
 }
 
 // A Hold is the folder of hard links.
@@ -95,4 +123,20 @@ type Source struct {
 	LastError    string  `json:"last_error,omitempty"`
 	// Blocked says what the source waits for, and since when; "": for nothing.
 	Blocked string `json:"blocked,omitempty"`
+}
+
+// An Explained is what is known of one container.
+type Explained struct {
+	ID     string   `json:"id"`
+	Name   string   `json:"name,omitempty"`
+	State  string   `json:"state"`           // "followed", "gone", "excluded", "not readable"
+	Fields []Field  `json:"fields"`          // that all of its lines carry, by name
+	Notes  []string `json:"notes,omitempty"` // whole sentences
+}
+
+// A Field is one field of a document, and where its value is from.
+type Field struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
+	From  string `json:"from"`
 }

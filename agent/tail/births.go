@@ -2,8 +2,7 @@ package tail
 
 import (
 	"fmt"
-	"sync/atomic"
-	"time"
+	"sync"
 )
 
 // While the agent runs, files can still come and go before it looks at their
@@ -11,71 +10,99 @@ import (
 // can be held of those, but they must not be missing unnoticed. inotify tells of
 // every birth of a live file, however short its life was; a birth that no
 // generation stands for is a file that nobody has seen.
+//
+// The count is exact: a look takes in all that was told before it, and again
+// behind it, and counts only if nothing was told in between.
 
 // births counts them. The watcher adds, a look compares.
 type births struct {
-	told     atomic.Int64 // by inotify, since the folder is watched
-	overflow atomic.Bool  // inotify has lost events: told means nothing
-	known    int64        // of these, those that a generation stands for, or that were declared
-	slack    int64        // files found by the look that began the count: their births may still be told
-	since    time.Time    // of that look
-	counting bool
+	mu   sync.Mutex
+	told heard // guarded by mu
+
+	// As of the last look; guarded by the source.
+	last  heard
+	empty uint64 // inode of a live file that had no entry then
 }
 
-// settling is how long the birth of a file that was found already may still be
-// on its way to us.
-const settling = time.Second
-
-// restart begins to count anew, behind a look that found so many new files.
-func (b *births) restart(told int64, found int, watched bool) {
-	b.known, b.slack, b.since, b.counting = told, int64(found), time.Now(), watched
+// heard is what the watcher has told of one folder.
+type heard struct {
+	// watch tells apart the times in which nothing was lost: another begins with
+	// each watch, and when the kernel had no room for events.
+	watch  int64
+	on     bool  // the folder is watched
+	births int64 // of live files, in that time
 }
 
-// unseen is how many files have come and gone that nobody saw. told is what was
-// told before the folder was looked at, found how many new files were there.
-func (b *births) unseen(told int64, found int) int64 {
-	b.known += int64(found)
-	if b.slack > 0 && time.Since(b.since) > settling {
-		b.slack = 0
-	}
-	n := told - b.known
-	if n <= 0 {
-		return 0
-	}
-	late := min(n, b.slack)
-	b.slack -= late
-	b.known += n
-	return n - late
+// begin is for a new watch, and for lost events.
+func (b *births) begin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told = heard{watch: b.told.watch + 1, on: true}
+}
+
+func (b *births) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told.on = false
+}
+
+func (b *births) add() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told.births++
+}
+
+func (b *births) heard() heard {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.told
 }
 
 // counts says whether each birth since the last look was told.
-func (b *births) counts() bool { return b.counting && !b.overflow.Load() }
+func (b *births) counts(now heard) bool { return b.last.on && now.on && b.last.watch == now.watch }
 
-// countBirths finds out, behind a look at the folder that has found new files,
-// whether others have come and gone since the last look. live says that the file
-// that is written to is known: until it has an entry, its own birth would count.
-func (s *source) countBirths(told int64, fresh []*generation, live bool) {
+// unseen is how many files have come and gone that nobody saw. now is what was
+// told when the folder was looked at, there how many files it had, fresh how many
+// of these the last look had not seen.
+func (b *births) unseen(now heard, there, fresh int) int64 {
+	switch {
+	case !now.on:
+		return 0
+	case b.counts(now):
+		return max(0, now.births-b.last.births-int64(fresh))
+	}
+	// Docker removes the oldest first, so those that were born last are there.
+	return max(0, now.births-int64(there))
+}
+
+// countBirths finds out, behind a look at the folder, whether files have come and
+// gone since the last look that nobody saw; severed says that the youngest one
+// that was known has no name any more, or that there was none: else all that are
+// younger have one too.
+func (s *source) countBirths(now heard, fd found, severed bool) {
 	b := &s.births
-	found := 0
-	for _, g := range fresh {
-		// A file that was truncated in place is not born again.
-		if s.find(func(o *generation) bool { return o.Lost && o.Ino == g.Ino }) == nil {
-			found++
+	there, fresh := len(fd.known)+len(fd.fresh), 0
+	for _, g := range fd.fresh {
+		// The one that was empty was counted then, and a file that was truncated in
+		// place is not born again.
+		if g.Ino != b.empty && s.find(func(o *generation) bool { return o.Lost && o.Ino == g.Ino }) == nil {
+			fresh++
 		}
 	}
-	watched := s.watched.Load()
-	if !s.begun || !watched || !b.counts() {
-		b.overflow.Store(false)
-		b.restart(told, found, watched)
-		return
+	if fd.empty != 0 {
+		there++
+		if fd.empty != b.empty {
+			fresh++
+		}
 	}
-	if !live {
-		b.known += int64(found)
-		return
+	if len(s.gens)+len(fd.fresh) == 0 {
+		return // there is no file yet before which others may be missing
 	}
-	switch n := b.unseen(told, found); n {
-	case 0:
-	case 1:
+	n := b.unseen(now, there, fresh)
+	b.last, b.empty = now, fd.empty
+	switch {
+	case n == 0, !severed, s.missed != "":
+	case n == 1:
 		s.missed = "a log file came and went before the agent could look at it"
 	default:
 		s.missed = fmt.Sprintf("%d log files came and went before the agent could look at them", n)

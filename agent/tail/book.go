@@ -134,7 +134,7 @@ func (s *source) enterBooks(k int, odd []oddity) {
 // there is nothing to say.
 func (s *source) receipt(g *generation, k int) (r receipt.Receipt, ok bool) {
 	end := s.ledgers[k].settled
-	r.Final = g.closed(k, end) && (end.Generation > g.N || len(s.ledgers[k].flights) == 0)
+	r.Final = g.closed(k, end)
 	switch {
 	case r.Final, end.Generation > g.N:
 		end = g.End[k]
@@ -173,10 +173,11 @@ func (s *source) receipt(g *generation, k int) (r receipt.Receipt, ok bool) {
 	return r, true
 }
 
-// closed says whether End[k] is the last word about g: the file has its end,
-// and it was read.
+// closed says whether End[k] is the last word about g: the file has its end, and
+// all before it is settled. That it was read to there is not enough: the agent
+// may have been killed before the last answers.
 func (g *generation) closed(k int, settled Position) bool {
-	return g.End[k].Generation == g.N && (settled.Generation > g.N || g.Closed)
+	return g.End[k].Generation == g.N && (settled.Generation > g.N || g.Closed && !settled.before(g.End[k]))
 }
 
 // silent says whether there is nothing to book about stream k of g: a container

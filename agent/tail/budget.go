@@ -152,7 +152,7 @@ func (f *Follower) costs(s *source) *holder {
 		}
 		if bytes, names := diskBytes(fi); names == ours && bytes > 0 {
 			h.bytes += bytes
-			h.files = append(h.files, heldFile{g: g, bytes: bytes, read: s.gen != nil && g.N < s.gen.N})
+			h.files = append(h.files, heldFile{g: g, bytes: bytes, read: s.hasRead(g)})
 		}
 	}
 	return h
@@ -174,7 +174,7 @@ func (f *Follower) giveUp(s *source, g *generation, why error) (freed bool) {
 	}
 	g.close()
 	s.dirty = true
-	if s.gen != nil && g.N < s.gen.N {
+	if s.hasRead(g) {
 		// Read, on its way, and lost only should the agent end before the
 		// sink has answered.
 		return true
@@ -190,4 +190,9 @@ func (f *Follower) giveUp(s *source, g *generation, why error) (freed bool) {
 	f.lose(s, g, from, why)
 	f.reads.push(&s.reading)
 	return true
+}
+
+// hasRead says whether g was read to its end.
+func (s *source) hasRead(g *generation) bool {
+	return s.gen != nil && (g.N < s.gen.N || g == s.gen && g.Closed)
 }

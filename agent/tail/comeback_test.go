@@ -191,6 +191,58 @@ func TestHeldUntilStored(t *testing.T) {
 	s.killed()
 }
 
+// TestKilledBeforeTheLastAnswer: a container has gone and its log was read to the
+// end, but the last lines were not answered when the agent was killed. That the
+// file has its end does not mean that it is settled: the next agent needs it, and
+// its receipt says what became of those lines.
+func TestKilledBeforeTheLastAnswer(t *testing.T) {
+	w := newWorld(t, 1)
+	w.moody = true
+	c := w.container(0, jsonfile.Options{})
+	s := w.stepper(Config{})
+	c.line(0, "one")
+	for range 2 {
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	c.line(0, "two")
+	c.line(1, "three")
+	name := w.generationOf(c)
+	if err := os.RemoveAll(jsonfile.Dir(w.root, c.id)); err != nil {
+		t.Fatal(err)
+	}
+	s.gone(c.id)
+	if n := len(s.turn(c.id)); n != 2 {
+		t.Fatalf("%d batches under way, want 2", n)
+	}
+	s.save()
+	s.killed()
+
+	s = w.stepper(Config{})
+	s.gone(c.id)
+	src := s.f.sources[c.id]
+	if _, err := s.f.look(src); err != nil {
+		t.Fatal(err)
+	}
+	src.dirty = true // whatever the reason
+	s.save()         // before a line is read again
+	for range 4 {
+		if s.f.sources[c.id] == nil {
+			break
+		}
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	w.expect(c, 0, "one", "two")
+	w.expect(c, 1, "three")
+	for stream, lines := range map[string]int64{"stdout": 2, "stderr": 1} {
+		if r := w.store.sink.receipts[fmt.Sprintf("%s %s %s", c.id, name, stream)]; !r.Final || r.Lines.Total != lines || len(r.Gaps) > 0 {
+			t.Errorf("receipt of %s: %+v", stream, r)
+		}
+	}
+	s.killed()
+}
+
 // TestForgottenAndBack: a container was forgotten while its files were still
 // there, and is named again, by this agent or by a later one: reading goes on.
 func TestForgottenAndBack(t *testing.T) {

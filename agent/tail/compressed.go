@@ -6,32 +6,54 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // compresses says whether the compressed file z holds what g holds. The time of
-// the first entry alone does not tell: the files that a huge line fills share
-// it. So size and checksum are compared where g's file is held or open, or was
-// when it was released. shared says that others begin with that time too, and so
-// may others that were forgotten if the first entry does not end its line.
+// the first entry alone does not tell: the files that a huge line fills share it,
+// and may even be the same to the last byte. So size and checksum are compared
+// where g's file is held or open, or was when it was released, and then the times:
+// dockerd unlinks a file when its copy is complete, before it begins another one.
+// shared says that others begin with that time too, and so may others that were
+// forgotten if the first entry does not end its line.
 func compresses(z, g *generation, holdDir string, shared bool) bool {
 	sum, size, ok := gzipTrailer(z.file)
 	if !ok {
 		return false
 	}
-	if g.Sum != nil {
-		return *g.Sum == sum
-	}
+	alone := z.whole && !shared
 	f, done := g.kept(holdDir)
 	if f == nil {
-		return z.whole && !shared && (g.Size == 0 || uint32(g.Size) == size)
+		if g.Sum != nil {
+			return *g.Sum == sum
+		}
+		return alone && (g.Size == 0 || uint32(g.Size) == size)
 	}
 	defer done()
 	if compressed(f) {
-		keptSum, keptSize, ok := gzipTrailer(f)
-		return ok && keptSum == sum && keptSize == size
+		if keptSum, keptSize, ok := gzipTrailer(f); !ok || keptSum != sum || keptSize != size {
+			return false
+		}
+		return alone || sameInode(z.file, f)
 	}
 	fi, err := f.Stat()
-	return err == nil && uint32(fi.Size()) == size && g.sumUp(f) && *g.Sum == sum
+	if err != nil || uint32(fi.Size()) != size || g.Sum == nil && !g.sumUp(f) || *g.Sum != sum {
+		return false
+	}
+	return alone || !laterThan(z.file, changeTime(fi))
+}
+
+func sameInode(a, b *os.File) bool {
+	x, errX := a.Stat()
+	y, errY := b.Stat()
+	return errX == nil && errY == nil && os.SameFile(x, y)
+}
+
+// laterThan says whether f was written to after t, as far as the clock of the file
+// system tells.
+func laterThan(f *os.File, t time.Time) bool {
+	fi, err := f.Stat()
+	return err == nil && !t.IsZero() && fi.ModTime().After(t.Add(fileClockTick()))
 }
 
 // kept is the file of g that is open or held, and what is to be done with it

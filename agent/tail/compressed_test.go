@@ -11,8 +11,8 @@ import (
 )
 
 // TestCompressesHeldCopy: what is held of a generation may be a compressed file
-// itself. Another compressed file that begins with the same huge line is not its
-// copy.
+// itself. Another compressed file that begins with the same huge line is not it,
+// even if it holds the same bytes.
 func TestCompressesHeldCopy(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) *generation {
@@ -30,13 +30,20 @@ func TestCompressesHeldCopy(t *testing.T) {
 		}
 		return &generation{file: f}
 	}
-	write("held", "one piece of a line")
+	held := write("held", "one piece of a line")
 	g := &generation{Hold: "held"}
 	if compresses(write("other", "the next one of it!"), g, dir, true) {
 		t.Error("another file is taken for the one that is held")
 	}
-	if !compresses(write("copy", "one piece of a line"), g, dir, true) {
-		t.Error("a copy is not recognised")
+	same := write("same", "one piece of a line")
+	if compresses(same, g, dir, true) {
+		t.Error("one with the same bytes is taken for the one that is held")
+	}
+	if !compresses(held, g, dir, true) {
+		t.Error("what is held is not recognised")
+	}
+	if same.whole = true; !compresses(same, g, dir, false) {
+		t.Error("a copy is not recognised, although no other file begins so")
 	}
 }
 

@@ -12,6 +12,7 @@ type cursor struct {
 	Position
 	Ino    uint64    `json:"ino"`
 	Head   int64     `json:"head"`
+	Run    int       `json:"run,omitempty"`   // an inode may come back within a huge line
 	First  int64     `json:"first,omitempty"` // generation.First of the stream
 	Before []endings `json:"before,omitempty"`
 }
@@ -20,6 +21,7 @@ type cursor struct {
 type endings struct {
 	Ino   uint64   `json:"ino"`
 	Head  int64    `json:"head"`
+	Run   int      `json:"run,omitempty"`
 	First int64    `json:"first,omitempty"`
 	End   Position `json:"end"`
 }
@@ -29,9 +31,9 @@ func (s *source) appendCursor(dst []byte, k int, p Position) []byte {
 	for _, g := range s.gens {
 		switch {
 		case g.N == p.Generation:
-			c.Ino, c.Head, c.First = g.Ino, g.Head, g.First[k]
+			c.Ino, c.Head, c.Run, c.First = g.Ino, g.Head, g.Run, g.First[k]
 		case g.N < p.Generation && g.N >= s.durable.Generation && g.End[k].Generation == g.N:
-			c.Before = append(c.Before, endings{Ino: g.Ino, Head: g.Head, First: g.First[k], End: g.End[k]})
+			c.Before = append(c.Before, endings{Ino: g.Ino, Head: g.Head, Run: g.Run, First: g.First[k], End: g.End[k]})
 		}
 	}
 	text, err := json.Marshal(c)
@@ -48,15 +50,15 @@ func (s *source) fromCursor(text []byte, k int) (Position, bool) {
 	if err := json.Unmarshal(text, &c); err != nil {
 		return Position{}, false
 	}
-	is := func(ino uint64, head int64) *generation {
-		return s.find(func(g *generation) bool { return g.Ino == ino && g.Head == head })
+	is := func(ino uint64, head int64, run int) *generation {
+		return s.find(func(g *generation) bool { return g.Ino == ino && g.Head == head && g.Run == run })
 	}
-	g := is(c.Ino, c.Head)
+	g := is(c.Ino, c.Head, c.Run)
 	if g == nil {
 		return Position{}, false
 	}
 	for _, b := range c.Before {
-		if old := is(b.Ino, b.Head); old != nil && old.End[k].Generation == 0 {
+		if old := is(b.Ino, b.Head, b.Run); old != nil && old.End[k].Generation == 0 {
 			old.First[k], old.End[k] = b.First, b.End
 			old.End[k].Generation = old.N
 		}

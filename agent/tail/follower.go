@@ -156,7 +156,7 @@ func New(cfg Config) (*Follower, error) {
 	f.known = maps.Clone(f.checkpoint.last)
 	f.clearUp()
 	f.metrics = newMetrics(cfg.Registry, f)
-	f.watch, err = newWatcher()
+	f.watch, err = newWatcher(f.wake)
 	if err != nil {
 		f.log.Warn("folders cannot be watched and are looked at each second instead", "error", err)
 	}
@@ -274,7 +274,7 @@ func (f *Follower) retarget(s *source, t Target) {
 		f.watch.remove(s)
 		f.watch.add(filepath.Dir(t.Path), s)
 	}
-	if old.Running != t.Running || old.Gone != t.Gone || old.Path != t.Path {
+	if old.Running != t.Running || old.Gone != t.Gone || old.Wait != t.Wait || old.Path != t.Path {
 		f.looks.push(&s.looking)
 		f.reads.push(&s.reading)
 	}
@@ -306,7 +306,7 @@ func (f *Follower) Run(ctx context.Context) {
 		group.Go(func() { f.work(ctx) })
 	}
 	group.Go(f.keep)
-	group.Go(func() { f.watch.run(f.wake) })
+	group.Go(f.watch.run)
 	group.Go(func() { f.sweepAll(ctx) })
 	group.Go(func() { f.checkpoints(ctx) })
 	<-ctx.Done()

@@ -287,6 +287,9 @@ func (g *generation) take(f *os.File) error {
 	if h.nanos != g.Head || z == nil && h.from != g.From {
 		return os.ErrNotExist
 	}
+	if sum, _, ok := gzipTrailer(f); z != nil && g.Sum != nil && (!ok || sum != *g.Sum) {
+		return os.ErrNotExist // that of another file of the same huge line
+	}
 	if z != nil { // begin again: readHead may have passed what is to be read
 		if z, err = newInflater(f); err != nil {
 			return err

@@ -25,10 +25,11 @@ type hold struct {
 func (h *hold) folder(id string) string { return filepath.Join(h.dir, id) }
 
 // link holds the open file of g, and closes it. Where no link can be made, the
-// file stays open instead: that keeps it as long as this process lives.
-func (h *hold) link(id string, g *generation) {
+// file stays open instead: that keeps it as long as this process lives. nameless
+// says that it has no name left to link to.
+func (h *hold) link(id string, g *generation) (nameless bool) {
 	if h.dir == "" || h.keeps() {
-		return
+		return false
 	}
 	name := g.holdName()
 	path := filepath.Join(h.folder(id), name)
@@ -49,10 +50,11 @@ func (h *hold) link(id string, g *generation) {
 		}
 		g.close()
 	case errors.Is(err, os.ErrNotExist):
-		// It has no name left: only the descriptor keeps it.
+		return true // only the descriptor keeps it
 	default:
 		h.fail(g.file, err)
 	}
+	return false
 }
 
 // release unlinks what is not needed any more.

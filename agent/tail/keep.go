@@ -36,11 +36,12 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 	// Until this look is over, a write has to cause another one: it may be the
 	// first entry of a file that this look still finds empty.
 	s.live.Store(false)
-	if !s.begun {
+	first := !s.begun
+	if first {
 		s.adoptHeld(f.hold.folder(s.id))
 		f.hold.try(s.target)
 	}
-	changed, err = s.scan(&f.hold)
+	changed, err = s.scan(&f.hold, f.watch)
 	if err != nil {
 		s.fail(f.log, err)
 		return false, err
@@ -50,19 +51,19 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 	} else {
 		s.problem = ""
 	}
-	if !s.begun {
+	if first {
 		if f.doubt.Load() {
 			s.doubt()
 		}
 		s.begin(f.cursors)
-		if why := s.forgotten(); why != "" && s.missed == "" {
-			s.missed = why
-		}
 		changed = true
 	}
 	if s.missed != "" {
 		f.log.Warn("log files may have come and gone unseen: lines may be missing", "container", s.id, "path", s.target.Path, "reason", s.missed)
 		s.unprove(f.metrics)
+	}
+	if first {
+		f.unproveHoles(s)
 	}
 	s.noteLive()
 	return changed || s.problem != "", nil

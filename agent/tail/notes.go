@@ -257,8 +257,7 @@ func (s *source) unprove(m *metrics) {
 			break
 		}
 	}
-	first.Doubt = why
-	s.noteGap(first, "unproven", first.From, 0, why, m)
+	s.unproveBefore(first, why, m)
 }
 
 // reopen is for a container that was taken for gone, and is not.

@@ -68,6 +68,12 @@ func (w *worker) step(s *source) (verdict, error) {
 	if s.finished {
 		return idle, nil // what was held may have gone already
 	}
+	if s.target.Wait && !s.started {
+		s.finished = s.target.Gone
+		s.dirty = s.dirty || s.finished
+		return idle, nil
+	}
+	s.started = true
 	if v, ok := w.mayRead(s); !ok {
 		return v, nil
 	}
@@ -287,6 +293,9 @@ func (w *worker) lost(s *source, why error) verdict {
 		g.size = g.sound // what was seen of it since may be of the next one
 	}
 	w.f.lose(s, s.gen, s.off, why)
+	if errors.Is(why, errEmptied) {
+		w.f.salvage(s, s.gen)
+	}
 	return w.passOver(s)
 }
 

@@ -74,11 +74,12 @@ func sameFiles(a, b []logFile) bool {
 // in between could hide a file.
 //
 // changed says whether that made a difference. errRestless: look again soon.
-func (s *source) scan(h *hold) (changed bool, err error) {
+func (s *source) scan(h *hold, watch *watcher) (changed bool, err error) {
 	const looks = 20
 	s.checkHeld(h.folder(s.id))
 	for range looks {
-		told := s.births.told.Load()
+		watch.catchUp()
+		now := s.births.heard()
 		files, err := listLogs(s.target.Path)
 		gone := errors.Is(err, os.ErrNotExist)
 		if err != nil && !gone {
@@ -89,11 +90,13 @@ func (s *source) scan(h *hold) (changed bool, err error) {
 			return false, found.short
 		}
 		again, err := listLogs(s.target.Path)
-		if gone != errors.Is(err, os.ErrNotExist) || !sameFiles(files, again) {
+		watch.catchUp()
+		// The births tell when the same inodes have come back under the same names.
+		if gone != errors.Is(err, os.ErrNotExist) || !sameFiles(files, again) || now != s.births.heard() {
 			found.drop()
 			continue
 		}
-		return s.take(found, gone, told, h), nil
+		return s.take(found, gone, now, h), nil
 	}
 	return false, errRestless
 }
@@ -104,6 +107,7 @@ var errRestless = errors.New("its folder changes faster than it can be looked at
 type found struct {
 	known []match
 	fresh []*generation // not known before, youngest first, with their open files
+	empty uint64        // inode of the live file, if it has no entry yet
 	err   error         // a file that could not be read
 	short error         // nothing could be found out, because this machine is short of something
 }
@@ -137,6 +141,9 @@ func (s *source) identify(files []logFile, h *hold) found {
 		// While dockerd compresses a file, the plain one still lies beside it.
 		half := file.gz && slices.ContainsFunc(files, func(f logFile) bool { return f.age == file.age && !f.gz })
 		fresh, err := openFresh(file)
+		if err != nil && file.path == s.target.Path {
+			fd.empty = file.ino
+		}
 		if errors.Is(err, errNoEntry) || errors.Is(err, os.ErrNotExist) || err != nil && half {
 			continue // not born yet, or gone since
 		}
@@ -150,18 +157,7 @@ func (s *source) identify(files []logFile, h *hold) found {
 			fd.err = err
 			continue
 		}
-		same := func(g *generation) bool {
-			if g.Head != fresh.Head || taken(g) {
-				return false
-			}
-			if file.gz {
-				return compresses(fresh, g, h.folder(s.id), s.shares(g))
-			}
-			// The file of a generation that is lost has gone: what has its inode
-			// now is another one, even if it begins within the same huge line.
-			return g.Ino == file.ino && g.From == fresh.From && !g.Lost && (g.Modified == 0 || g.Modified == file.modified) &&
-				(g.HeadSum == 0 || g.HeadSum == fresh.HeadSum) || copies(fresh, g)
-		}
+		same := func(g *generation) bool { return !taken(g) && s.same(fresh, g, file, h) }
 		if g := s.find(same); g != nil {
 			fd.known = append(fd.known, match{g, file})
 			fresh.close()
@@ -174,6 +170,24 @@ func (s *source) identify(files []logFile, h *hold) found {
 		fd.fresh = append(fd.fresh, fresh)
 	}
 	return fd
+}
+
+// same says whether fresh, which was found as file, is g.
+func (s *source) same(fresh, g *generation, file logFile, h *hold) bool {
+	switch {
+	case g.Head != fresh.Head:
+		return false
+	case file.gz:
+		return compresses(fresh, g, h.folder(s.id), s.shares(g))
+	case copies(fresh, g):
+		return true
+	case g.HeadSum != 0 && g.HeadSum != fresh.HeadSum, g.Modified != 0 && g.Modified != file.modified:
+		return false
+	}
+	// The file of a generation that is lost, or of which the copy is held, has
+	// gone: what has its inode now is another one, even if it begins within the
+	// same huge line.
+	return g.Ino == file.ino && g.From == fresh.From && !g.Lost && g.HoldIno == 0
 }
 
 // openFresh opens a file and reads what tells it from others.
@@ -213,64 +227,42 @@ func openFresh(file logFile) (*generation, error) {
 	return g, nil
 }
 
-// holdLate holds a file whose link was taken away, or could not be made before: a
-// file that is compressed loses its name at any moment, and then its copy is held.
-func (s *source) holdLate(g *generation, h *hold) {
-	c := generation{N: g.N, Ino: g.Ino, Head: g.Head, From: g.From, HeadSum: g.HeadSum, at: g.at}
-	if c.open("") != nil {
-		return // what is open stays so
-	}
-	h.link(s.id, &c)
-	if c.Hold == "" {
-		c.close()
-		return
-	}
-	g.close()
-	g.Hold, g.HoldIno = c.Hold, c.HoldIno
-	s.dirty = true
-}
-
 // take enters what was found into the chain.
-func (s *source) take(fd found, gone bool, told int64, h *hold) (changed bool) {
+func (s *source) take(fd found, gone bool, now heard, h *hold) (changed bool) {
 	var before []string
 	for _, g := range s.gens {
 		before = append(before, g.at)
 		g.at = ""
 	}
-	severed := len(s.gens) > 0 // the last file that is known has no name any more
+	severed := true // the last file that is known has no name any more
 	for _, m := range fd.known {
 		m.g.at = m.file.path
 		if !m.file.gz {
 			m.g.size = max(m.g.size, m.file.size)
 		}
 		if h.dir != "" && m.g.Hold == "" && !m.g.Done && !m.g.Lost && !s.target.Steady && (m.g.Ino == m.file.ino || m.file.gz) {
-			s.holdLate(m.g, h)
+			s.holdLate(m.g, m.file, h)
 		}
 		if m.g == s.gens[len(s.gens)-1] {
 			severed = false
 		}
 	}
-	if severed && len(fd.fresh) > 0 && (!s.begun || !s.births.counts()) {
+	if severed && len(s.gens) > 0 && len(fd.fresh) > 0 && !s.births.counts(now) {
 		// Others may have come and gone after it.
 		s.missed = s.chainBroken(fd, h.folder(s.id))
 	}
-	// The file that is written to may still be empty while an older one is new.
-	live := len(fd.fresh) > 0 && fd.fresh[0].at == s.target.Path || len(fd.known) > 0 && fd.known[0].file.path == s.target.Path
-	s.countBirths(told, fd.fresh, live)
+	s.countBirths(now, fd, severed)
 	for i, at := range before {
 		s.gens[i].fresh = false
 		changed = changed || s.gens[i].at != at
 	}
+	if s.missed != "" && len(fd.fresh) > 0 {
+		s.next++ // see holes.go
+	}
 	for i := len(fd.fresh) - 1; i >= 0; i-- { // oldest first
-		g := fd.fresh[i]
-		g.N, g.Path, g.fresh = s.next, s.target.Path, true
-		g.Run = s.heads.meet(g.Head)
-		s.next++
-		if !s.target.Steady {
-			h.link(s.id, g)
-		}
-		s.gens = append(s.gens, g)
-		s.dirty, changed = true, true
+		fd.fresh[i].fresh = true
+		s.append(fd.fresh[i], h)
+		changed = true
 	}
 	for i, g := range s.gens {
 		// What is not named any more is read as far as it goes now.

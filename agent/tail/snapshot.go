@@ -11,7 +11,7 @@ func (s *source) snapshot() state {
 	low := s.settled().Generation
 	st := state{ID: s.id, Settled: [2]Position{s.ledgers[0].settled, s.ledgers[1].settled}, Horizon: s.nextHorizon()}
 	for _, g := range s.gens {
-		if g.N < low || g.Closed && !s.flying() {
+		if g.N < low || g.closed(0, s.ledgers[0].settled) && g.closed(1, s.ledgers[1].settled) {
 			g.Done = true
 		}
 		c := g.clone()

@@ -29,6 +29,10 @@ type Target struct {
 	// Gone says that the container was removed: what is held of its log is
 	// read to the end, and then the source is forgotten.
 	Gone bool
+	// Wait says that nothing is to be read yet, because what the lines belong to
+	// is not known; the files are held. It counts until reading has begun. With
+	// Gone, nobody ever wanted the lines: the log is given up unread.
+	Wait bool
 	// Steady says that files of this log only vanish when Settled allows it,
 	// so that they need not be held.
 	Steady bool
@@ -50,13 +54,14 @@ type source struct {
 	reading ticket      // for the workers
 	watched atomic.Bool // changes in the folder are told by the watcher
 	base    string      // name of the live file
-	births  births      // of live files; all but told is guarded by mu
+	births  births      // of live files
 	live    atomic.Bool // the youngest generation is the file that Docker writes to
 
 	// mu guards all below. A worker holds it while it reads a piece, never
 	// while it waits for the sink.
 	mu       sync.Mutex
 	target   Target
+	started  bool // reading has: Target.Wait counts no more
 	begun    bool
 	gens     []*generation // oldest first
 	next     int64         // ordinal of the next new generation
@@ -132,6 +137,11 @@ func newSource(t Target, st state, known bool) *source {
 		s.gens = append(s.gens, &g)
 		s.next = max(s.next, g.N+1)
 		s.dirty = s.dirty || g.Done && g.Hold != "" // killed before it was unlinked
+	}
+	for _, p := range st.Settled {
+		// Files that are settled may be forgotten, and the last one, too. A new one
+		// with its number would count as settled.
+		s.next = max(s.next, p.Generation+1)
 	}
 	s.resume, s.durable = st.Settled, lower(st.Settled)
 	s.horizon, s.sent = st.Horizon, st.Horizon
@@ -221,10 +231,12 @@ var errLostAgain = errors.New("the file was lost before the answer for these lin
 // know: the agent was killed after it had linked and before it had written
 // that down, or the checkpoint was lost.
 func (s *source) adoptHeld(holdDir string) {
+	s.checkHeld(holdDir)
 	for _, g := range heldIn(holdDir) {
+		// An inode that nothing keeps may have come back to another file, even of
+		// the same huge line.
 		known := s.find(func(k *generation) bool {
-			// An inode that nothing keeps may have come back to another file.
-			return k.N == g.N || k.Ino == g.Ino && k.Head == g.Head && (k.Hold != "" || !k.Done)
+			return k.N == g.N || k.Head == g.Head && (k.Hold != "" && k.holds() == g.holds() || k.Ino == g.Ino && k.takeLink(g, holdDir))
 		})
 		if known != nil {
 			known.takeLink(g, holdDir)
@@ -244,16 +256,21 @@ func (s *source) adoptHeld(holdDir string) {
 
 // takeLink makes the link of h that of g, which has none, if it leads to the file
 // of g: an earlier run, whose checkpoint is lost, has given it another number.
-func (g *generation) takeLink(h *generation, holdDir string) {
+func (g *generation) takeLink(h *generation, holdDir string) bool {
 	if g.Hold != "" || g.Done {
-		return
+		return false
 	}
-	c := generation{Head: g.Head, From: g.From, HeadSum: g.HeadSum, Hold: h.Hold}
-	if c.open(holdDir) == nil {
-		c.close()
-		g.Hold, g.HoldIno = h.Hold, h.HoldIno
+	c := generation{Head: g.Head, From: g.From, HeadSum: g.HeadSum, Sum: g.Sum, Hold: h.Hold}
+	if c.open(holdDir) != nil {
+		return false
 	}
+	c.close()
+	g.Hold, g.HoldIno = h.Hold, h.HoldIno
+	return true
 }
+
+// holds is the inode of what is held.
+func (g *generation) holds() uint64 { return cmp.Or(g.HoldIno, g.Ino) }
 
 // heldIn are the generations to which the links in a folder belong, oldest
 // first.
@@ -284,28 +301,11 @@ func (s *source) checkHeld(holdDir string) {
 		if g.Hold == "" {
 			continue
 		}
-		if fi, err := os.Stat(filepath.Join(holdDir, g.Hold)); err != nil || inode(fi) != cmp.Or(g.HoldIno, g.Ino) {
+		if fi, err := os.Stat(filepath.Join(holdDir, g.Hold)); err != nil || inode(fi) != g.holds() {
 			g.Hold, g.HoldIno = "", 0
 			s.dirty = true
 		}
 	}
-}
-
-// forgotten says why lines may be missing among those that were not settled: the
-// numbers of the files that are known have a gap. A file had been seen that could
-// not be held, and neither the checkpoint nor a link tells of it.
-func (s *source) forgotten() string {
-	n := s.settled().Generation
-	if n == 0 {
-		return ""
-	}
-	for _, g := range s.gens {
-		if g.N > n+1 {
-			return "a log file could not be held, and was forgotten when the agent ended"
-		}
-		n = max(n, g.N)
-	}
-	return ""
 }
 
 func (s *source) find(ok func(*generation) bool) *generation {

@@ -17,16 +17,22 @@ import (
 type watcher struct {
 	file *os.File
 	conn syscall.RawConn // keeps the descriptor from being closed, and used again, within a call
+	wake func(s *source, names bool)
 
 	blind atomic.Bool // some folder may have to be looked at each second
+
+	reading sync.Mutex // events are taken in by one at a time, in their order
+	buf     []byte
 
 	mu      sync.Mutex
 	sources map[int32]*source
 	wds     map[*source]int32
 }
 
-func newWatcher() (*watcher, error) {
-	w := &watcher{sources: map[int32]*source{}, wds: map[*source]int32{}}
+// newWatcher calls wake for each change; names says that files came, went or were
+// renamed.
+func newWatcher(wake func(s *source, names bool)) (*watcher, error) {
+	w := &watcher{wake: wake, buf: make([]byte, 64<<10), sources: map[int32]*source{}, wds: map[*source]int32{}}
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
 		return w, err
@@ -62,6 +68,7 @@ func (w *watcher) add(dir string, s *source) (ok bool) {
 	if closed != nil || err != nil {
 		return false
 	}
+	s.births.begin()
 	w.sources[int32(wd)], w.wds[s] = s, int32(wd)
 	return true
 }
@@ -77,52 +84,76 @@ func (w *watcher) remove(s *source) {
 		_ = w.conn.Control(func(fd uintptr) { _, _ = unix.InotifyRmWatch(int(fd), uint32(wd)) })
 		delete(w.wds, s)
 		delete(w.sources, wd)
+		s.births.end()
 	}
 }
 
-// run calls wake for each change until close.
-func (w *watcher) run(wake func(s *source, names bool)) {
+// run takes in what comes until close.
+func (w *watcher) run() {
 	if w.file == nil {
 		return
 	}
-	buf := make([]byte, 64<<10)
+	// Waits whenever there is nothing more; the error is that it is closed.
+	_ = w.conn.Read(func(fd uintptr) bool { return w.takeIn(int(fd)) != unix.EAGAIN })
+}
+
+// catchUp takes in all that has happened up to now.
+func (w *watcher) catchUp() {
+	if w.file == nil {
+		return
+	}
+	_ = w.conn.Control(func(fd uintptr) { _ = w.takeIn(int(fd)) }) // closed: nobody asks any more
+}
+
+// takeIn takes in events until there is none, which is EAGAIN.
+func (w *watcher) takeIn(fd int) error {
+	w.reading.Lock()
+	defer w.reading.Unlock()
 	for {
-		n, err := w.file.Read(buf)
-		if err != nil {
-			return
+		n, err := unix.Read(fd, w.buf)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return err
+		default:
+			w.events(w.buf[:n])
 		}
-		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
-			wd := int32(binary.NativeEndian.Uint32(b))
-			mask := binary.NativeEndian.Uint32(b[4:])
-			size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
-			name := b[unix.SizeofInotifyEvent:size]
-			b = b[size:]
-			if mask&unix.IN_Q_OVERFLOW != 0 {
-				w.wakeAll(wake)
-				continue
-			}
-			w.mu.Lock()
-			s := w.sources[wd]
-			if s != nil && mask&unix.IN_IGNORED != 0 {
-				// The folder has gone. Should it come again, it is another one.
-				delete(w.sources, wd)
-				delete(w.wds, s)
-				s.watched.Store(false)
-				w.blind.Store(true)
-			}
-			w.mu.Unlock()
-			if s != nil && mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && string(bytes.TrimRight(name, "\x00")) == s.base {
-				s.births.told.Add(1)
-			}
-			if s != nil {
-				wake(s, mask&unix.IN_MODIFY == 0)
-			}
+	}
+}
+
+func (w *watcher) events(b []byte) {
+	for len(b) >= unix.SizeofInotifyEvent {
+		wd := int32(binary.NativeEndian.Uint32(b))
+		mask := binary.NativeEndian.Uint32(b[4:])
+		size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
+		name := b[unix.SizeofInotifyEvent:size]
+		b = b[size:]
+		if mask&unix.IN_Q_OVERFLOW != 0 {
+			w.wakeAll()
+			continue
+		}
+		w.mu.Lock()
+		s := w.sources[wd]
+		if s != nil && mask&unix.IN_IGNORED != 0 {
+			// The folder has gone. Should it come again, it is another one.
+			delete(w.sources, wd)
+			delete(w.wds, s)
+			s.births.end()
+			s.watched.Store(false)
+			w.blind.Store(true)
+		}
+		w.mu.Unlock()
+		if s != nil && mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && string(bytes.TrimRight(name, "\x00")) == s.base {
+			s.births.add()
+		}
+		if s != nil {
+			w.wake(s, mask&unix.IN_MODIFY == 0)
 		}
 	}
 }
 
 // wakeAll is for events that the kernel had no room for.
-func (w *watcher) wakeAll(wake func(s *source, names bool)) {
+func (w *watcher) wakeAll() {
 	w.mu.Lock()
 	all := make([]*source, 0, len(w.sources))
 	for _, s := range w.sources {
@@ -130,8 +161,8 @@ func (w *watcher) wakeAll(wake func(s *source, names bool)) {
 	}
 	w.mu.Unlock()
 	for _, s := range all {
-		s.births.overflow.Store(true)
-		wake(s, true)
+		s.births.begin()
+		w.wake(s, true)
 	}
 }
 

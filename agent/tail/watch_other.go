@@ -10,13 +10,14 @@ type watcher struct {
 	blind atomic.Bool
 }
 
-func newWatcher() (*watcher, error) { return &watcher{}, nil }
+func newWatcher(func(*source, bool)) (*watcher, error) { return &watcher{}, nil }
 
 func (w *watcher) add(string, *source) bool {
 	w.blind.Store(true)
 	return false
 }
 
-func (*watcher) remove(*source)                  {}
-func (*watcher) run(func(s *source, names bool)) {}
-func (*watcher) close()                          {}
+func (*watcher) remove(*source) {}
+func (*watcher) run()           {}
+func (*watcher) catchUp()       {}
+func (*watcher) close()         {}

@@ -269,6 +269,10 @@ func (s *Server) store(out *bytes.Buffer, index, id string, doc []byte, requireS
 	}
 	st := s.streamOf(index)
 	b := st.backing[len(st.backing)-1]
+	if s.closed[b.name] {
+		itemError(out, b.name, id, 400, "index_closed_exception", "closed")
+		return true
+	}
 	if f.FailureStore {
 		s.failed = append(s.failed, Doc{ID: id, Index: ".fs-" + index + "-2026.11.23-000002", Source: bytes.Clone(doc), Arrival: s.arrival})
 		item(out, ".fs-"+index+"-2026.11.23-000002", "fs"+strconv.Itoa(s.arrival), 201, `"result":"created","failure_store":"used"`)

@@ -106,6 +106,7 @@ type Server struct {
 	dropped map[string][]string // by data stream: ids that a pipeline dropped
 	denied  map[string]bool     // calls
 	away    map[string]bool     // backing indices without a shard
+	closed  map[string]bool     // backing indices that somebody has closed
 	tasks   map[int]string      // X-Opaque-Id of the bulks that are alive
 	taskIDs int
 	shown   int // arrivals below can be found by _search

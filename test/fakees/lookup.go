@@ -51,6 +51,18 @@ func (s *Server) Away(backing string, away bool) {
 	s.away[backing] = away
 }
 
+// Close closes a backing index as POST <backing>/_close does, or opens it again:
+// _mget cannot say what it holds, a bulk cannot write to it, and a search of the
+// data stream leaves it out if it may (ignore_unavailable).
+func (s *Server) Close(backing string, closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed == nil {
+		s.closed = map[string]bool{}
+	}
+	s.closed[backing] = closed
+}
+
 // Alive are the X-Opaque-Ids of bulks that are not done, see Fault.Late.
 func (s *Server) Alive() (ids []string) {
 	s.mu.Lock()
@@ -111,9 +123,17 @@ func (s *Server) serveLookup(w http.ResponseWriter, r *http.Request) bool {
 			writeJSON(w, 200, map[string]any{"acknowledged": true, "rolled_over": true})
 		}
 	case rest == "_refresh":
-		call, answer = CallRefresh, func(w http.ResponseWriter, _ *http.Request, _ []byte) { s.refresh(w, first) }
+		call, answer = CallRefresh, func(w http.ResponseWriter, r *http.Request, _ []byte) {
+			if !s.shut(w, r, first) {
+				s.refresh(w, first)
+			}
+		}
 	case rest == "_search":
-		call, answer = CallSearch, func(w http.ResponseWriter, _ *http.Request, body []byte) { s.search(w, first, body) }
+		call, answer = CallSearch, func(w http.ResponseWriter, r *http.Request, body []byte) {
+			if !s.shut(w, r, first) {
+				s.search(w, first, body)
+			}
+		}
 	default:
 		return false
 	}
@@ -217,10 +237,13 @@ func (s *Server) serveMget(w http.ResponseWriter, r *http.Request, body []byte) 
 		out := map[string]any{"_index": d.Index, "_id": d.ID, "found": false}
 		b := s.backingOf(d.Index)
 		switch {
-		case b == nil || s.away[d.Index]:
+		case b == nil || s.away[d.Index] || s.closed[d.Index]:
 			typ := "no_shard_available_action_exception"
-			if b == nil {
+			switch {
+			case b == nil:
 				typ = "index_not_found_exception"
+			case s.closed[d.Index]:
+				typ = "index_closed_exception"
 			}
 			delete(out, "found")
 			out["error"] = map[string]any{"type": typ, "reason": "no such index or shard [" + d.Index + "]"}

@@ -2,6 +2,7 @@ package fakees
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 )
@@ -38,9 +39,12 @@ func (s *Server) search(w http.ResponseWriter, index string, body []byte) {
 	}
 	hits := []any{}
 	s.mu.Lock()
-	shown := s.shown
+	shown, closed := s.shown, maps.Clone(s.closed)
 	s.mu.Unlock()
 	for _, d := range s.Docs(index) {
+		if closed[d.Index] {
+			continue
+		}
 		var doc map[string]any
 		ok := d.Arrival < shown && json.Unmarshal(d.Source, &doc) == nil
 		for _, f := range q.Query.Bool.Filter {
@@ -57,6 +61,24 @@ func (s *Server) search(w http.ResponseWriter, index string, body []byte) {
 		}
 	}
 	writeJSON(w, 200, map[string]any{"timed_out": false, "_shards": map[string]any{"total": 1, "failed": 0}, "hits": map[string]any{"hits": hits}})
+}
+
+// shut answers a call on a data stream of which an index is closed, unless such
+// ones may be left out, and says whether it did.
+func (s *Server) shut(w http.ResponseWriter, r *http.Request, index string) bool {
+	if r.URL.Query().Get("ignore_unavailable") == "true" {
+		return false
+	}
+	for _, b := range s.Backing(index) {
+		s.mu.Lock()
+		closed := s.closed[b]
+		s.mu.Unlock()
+		if closed {
+			writeError(w, 400, "index_closed_exception", "closed")
+			return true
+		}
+	}
+	return false
 }
 
 func valueAt(doc map[string]any, name string) any {

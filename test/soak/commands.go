@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -53,6 +54,10 @@ func (w *writer) do(c command) error {
 		return w.powerCut(c.Bytes, c.Flag)
 	case "restart":
 		return w.restart()
+	case "hole":
+		return w.hole(c.Bytes)
+	case "reuse-inode":
+		return w.reuse()
 	case "rename":
 		return w.rename()
 	case "copytruncate":
@@ -87,6 +92,11 @@ func (w *writer) begin(size int) error {
 func (w *writer) truncate(why string) error {
 	if w.file == nil || w.other != "" {
 		return errNotNow
+	}
+	if fi, err := os.Stat(w.path()); err != nil || w.spec.Guarded && w.unseen > 0 && !w.held(fi) {
+		// An empty file is rotated away without waiting for an agent, and takes the
+		// place of those before it that no agent has seen either.
+		return cmp.Or(err, errNotNow)
 	}
 	if err := w.lose(0, why, true); err != nil {
 		return err

@@ -29,6 +29,8 @@ func faults() []fault {
 		{"truncate", 3, onOne("truncate", isLive)},
 		{"copytruncate", 2, onOne("copytruncate", isUnlimited)},
 		{"rename", 3, onOne("rename", isUnlimited)},
+		{"nul-hole", 3, nulHole},
+		{"reuse-inode", 3, onOne("reuse-inode", isRotated)},
 		{"restart", 3, restarted},
 		{"remove", 4, removed},
 		{"brief", 2, brief},
@@ -133,6 +135,7 @@ func (h *harness) one(ok func(*container) bool) *container {
 
 func isLive(c *container) bool      { return true }
 func isUnlimited(c *container) bool { return c.spec.Log.MaxSize == 0 }
+func isRotated(c *container) bool   { return c.spec.Log.MaxSize > 0 && !c.lossy }
 
 // onOne is a command to one container.
 func onOne(what string, ok func(*container) bool) func(*harness) error {

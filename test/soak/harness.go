@@ -103,10 +103,20 @@ output:
 `, h.data, h.root, h.sink.URL(), h.opt.namespace()), h.opt.patience); err != nil {
 		return err
 	}
+	if h.opt.unguarded {
+		// Nobody can know of a file that went before the first agent began; guarded
+		// writers wait for it.
+		if err := h.agent.start(); err != nil {
+			return err
+		}
+	}
 	for _, o := range h.opt.logs() {
 		if err := h.newContainer(o, 0); err != nil {
 			return err
 		}
+	}
+	if h.opt.unguarded {
+		return nil
 	}
 	return h.agent.start()
 }

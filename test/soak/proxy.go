@@ -20,8 +20,8 @@ import (
 	"mesoscope/test/fakees"
 )
 
-// A realSink is a proxy before a real Elasticsearch: the weather of whole
-// requests is made here, rollovers and the full disk are the server's own.
+// A realSink is a proxy before a real Elasticsearch: the weather is made here
+// (that of items in proxy_items.go), rollovers and the full disk are the server's own.
 type realSink struct {
 	sky      *sky
 	lines    string // the data stream
@@ -65,7 +65,13 @@ func (p *realSink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.sky.rolls() {
 		_, _ = p.ask(http.MethodPost, "/"+index+"/_rollover", "") // there may be nothing to roll over yet
 	}
-	f := p.sky.bulk(&fakees.Bulk{Index: index, Body: inflated(r, body)})
+	text := inflated(r, body)
+	f := p.sky.bulk(&fakees.Bulk{Index: index, Body: text})
+	part, err := p.withhold(index, text)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
 	select {
 	case <-time.After(f.Delay):
 	case <-r.Context().Done():
@@ -75,7 +81,11 @@ func (p *realSink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Once it is under way, the server's work does not end with the agent.
 		whole := r.Clone(context.WithoutCancel(r.Context()))
 		whole.Body, whole.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		p.forward.ServeHTTP(answer, whole)
+		if part == nil {
+			p.forward.ServeHTTP(answer, whole)
+		} else if err := part.send(p.forward, answer, whole); err != nil {
+			panic(http.ErrAbortHandler) // the server was stopped
+		}
 	}
 	switch {
 	case f.Hang:

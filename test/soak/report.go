@@ -26,8 +26,8 @@ func (h *harness) report(v *verdict) {
 	if len(list) > 0 {
 		fmt.Fprintf(h.out, "faults: %s\n", strings.Join(list, ", "))
 	}
-	fmt.Fprintf(h.out, "%d containers, %d lines in %d files, %d kills, %d bulks; of %d lines some was destroyed at source, %d of those are not there; %d gap documents, %d remnants, %d dead letters, %d receipts\n",
-		len(h.containers), v.Lines, v.Files, h.kills, h.sink.Bulks(), v.Damaged, v.Missing, v.Gaps, v.Remnants, v.Dead, v.Receipts)
+	fmt.Fprintf(h.out, "%d containers, %d lines in %d files (%d with a used inode), %d kills, %d bulks; of %d lines some was destroyed at source, %d of those are not there; %d gap documents, %d remnants, %d dead letters, %d receipts\n",
+		len(h.containers), v.Lines, v.Files, v.Reused, h.kills, h.sink.Bulks(), v.Damaged, v.Missing, v.Gaps, v.Remnants, v.Dead, v.Receipts)
 	fmt.Fprintf(h.out, "seed %d, %s: %s\n", h.opt.seed, time.Since(h.began).Round(time.Second), v.summary())
 }
 

@@ -65,6 +65,7 @@ type verdict struct {
 	Missing  int // of the damaged ones
 	Gaps     int // gap documents
 	Files    int
+	Reused   int // of these, with the inode of an earlier one of the same log
 	Dead     int
 	Receipts int
 	Remnants int
@@ -105,6 +106,7 @@ func (h *harness) judge(partial bool) (*verdict, error) {
 		}
 		v.by[c.spec.ID] = t
 		v.Files += len(t.files)
+		v.Reused += t.reused()
 	}
 	docs, err := h.sink.Docs(h.opt.linesIndex())
 	if err != nil {

@@ -73,6 +73,9 @@ type writer struct {
 	rotated []lostPart // files that still have a name, oldest first
 	other   string     // the file that is written to, if it is not the live one
 
+	inodes map[uint64]bool // that files of the log have had
+	spare  *scratch        // keeps one for the next file
+
 	commands chan command
 }
 
@@ -293,6 +296,9 @@ func (w *writer) piece(k int) error {
 		w.files++
 		w.file = &logFile{N: w.files, Ino: inode(fi), Head: c.line.Time}
 		w.begins, w.headEnd = fi.Size()-length, fi.Size()
+		if err := w.taken(w.file.Ino); err != nil {
+			return err
+		}
 		if err := w.journal.note(entry{File: w.file}); err != nil {
 			return err
 		}
@@ -349,7 +355,7 @@ func (w *writer) turn() error {
 		return err
 	}
 	w.file, w.size, w.other = nil, 0, ""
-	return nil
+	return w.offer()
 }
 
 // drop notes what the rotation that comes takes away for ever: a file that no

@@ -108,7 +108,8 @@ func TestCompose(t *testing.T) {
 	}{
 		{"", nil, ""},
 		{"a or b", nil, "a or b"},
-		{"a or b", []Filter{{Field: "stream", Value: "stderr"}}, `(message: a or message: b) and stream: "stderr"`},
+		{"a or b", []Filter{{Field: "stream", Value: "stderr"}}, `(message: a or message: b) and (stream: "stderr" or ((not stream: *) and event.kind: "pipeline_error"))`},
+		{"", []Filter{{Field: "log.level", Value: "warn", Not: true}}, `not log.level: "warn"`},
 		{"", []Filter{{Field: "x", Value: `say "hi" \ *`}}, `x: "say \"hi\" \\ *"`},
 		{"", []Filter{{Field: "x", Value: "1"}, {Field: "y", Value: "2", Not: true}, {Field: "x", Value: "3"}}, `(not y: "2") and (x: "1" or x: "3")`},
 		{"", []Filter{{Field: "x", Value: "/a(b)*", Pattern: true}}, `x: /a\(b\)*`},

@@ -27,7 +27,8 @@ func ParseFilter(s string, not bool) (Filter, error) {
 	return Filter{Field: field, Value: value, Not: not}, nil
 }
 
-// Compose joins a query as it was typed with filters. The text is parsed by
+// Compose joins a query as it was typed with filters. A filter on stream or level
+// keeps the gap documents. The text is parsed by
 // itself: so an error's position counts in what was typed, and a stray
 // parenthesis in it cannot reach around the filters.
 func Compose(text string, filters []Filter) (search.Query, error) {
@@ -56,7 +57,18 @@ func Compose(text string, filters []Filter) (search.Query, error) {
 		alternatives[f.Field] = append(alternatives[f.Field], term)
 	}
 	for _, field := range fields {
+		if field == "stream" || field == "log.level" {
+			alternatives[field] = append(alternatives[field], gaps())
+		}
 		all = append(all, search.Or(alternatives[field]...))
 	}
 	return search.And(all...), nil
+}
+
+// gaps are the documents that stand in the place of lost lines. Nobody knows of
+// which stream and level those were, so who looks at one stream or level must
+// see them. Lines have a stream always: that they are none is said first, since
+// it is quickly found out.
+func gaps() search.Query {
+	return search.And(search.Not(search.Exists("stream")), search.Term("event.kind", "pipeline_error"))
 }

@@ -1,12 +1,14 @@
 // What is followed, how far behind it is, and what is wrong.
 
 import { $, el, show } from './dom.js';
+import { outputView } from './output.js';
 import { bytes, plural, visible } from './text.js';
 
 const EVERY = 10e3, LATE = 30; // ms, s
 
 export class Sources {
   list = null; // null: nobody says
+  status = null;
   #timer = 0;
 
   constructor(changed) {
@@ -23,10 +25,13 @@ export class Sources {
     clearTimeout(this.#timer);
     if (document.hidden) return;
     try {
-      const response = await fetch('api/v1/sources', { headers: { Accept: 'application/json' } });
+      const get = (path) => fetch(`api/v1/${path}`, { headers: { Accept: 'application/json' } });
+      const response = await get('sources');
       if (response.ok) {
         const body = await response.json();
         this.list = Array.isArray(body) ? body : body.sources ?? [];
+        const status = await get('status');
+        if (status.ok) this.status = await status.json();
       } else if (response.status === 404) return; // a page without an agent
     } catch { /* the search says that nobody answers; here the last state stays */ }
     this.#label();
@@ -35,7 +40,7 @@ export class Sources {
 
   #label() {
     if (!this.list) return;
-    const problems = this.list.filter(problem).length, late = this.list.filter(behind).length;
+    const problems = this.list.filter(problem).length + (this.status?.problems?.length ?? 0), late = this.list.filter(behind).length;
     const button = $('sources-open');
     show(button, true);
     button.dataset.state = problems ? 'bad' : late ? 'late' : this.list.length ? 'good' : 'none';
@@ -47,8 +52,9 @@ export class Sources {
   #draw() {
     const rank = (s) => (problem(s) ? 0 : behind(s) ? 1 : 2);
     const list = this.list.slice().sort((a, b) => rank(a) - rank(b) || (a.service || '').localeCompare(b.service || '') || (a.container || '').localeCompare(b.container || ''));
+    const output = outputView(this.status);
     if (!list.length) {
-      $('sources-body').replaceChildren(el('p', {}, 'Nothing is followed yet. Start a container, or try ', el('code', {}, 'mesoscope standalone --demo'), '.'));
+      $('sources-body').replaceChildren(...output, el('p', {}, 'Nothing is followed yet. Start a container, or try ', el('code', {}, 'mesoscope standalone --demo'), '.'));
       return;
     }
     const row = (s) => el('tr', { class: problem(s) ? 'bad' : behind(s) ? 'late' : '' },
@@ -60,7 +66,7 @@ export class Sources {
     const table = el('table', {},
       el('thead', {}, el('tr', {}, ...['Container', 'Stream', 'Driver', 'State', 'Behind', 'for', 'Guarantee, last error'].map((t) => el('th', { scope: 'col' }, t)))),
       el('tbody', {}, ...list.slice(0, 500).map(row)));
-    $('sources-body').replaceChildren(table, list.length > 500 ? el('p', { class: 'muted' }, `and ${list.length - 500} more; mesoscope status shows all`) : '');
+    $('sources-body').replaceChildren(...output, table, list.length > 500 ? el('p', { class: 'muted' }, `and ${list.length - 500} more; mesoscope status shows all`) : '');
   }
 }
 

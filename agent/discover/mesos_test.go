@@ -1,0 +1,193 @@
+package discover
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mesoscope/config"
+	"mesoscope/mesos"
+)
+
+// fakeMesos is an agent that answers what it is told to: a status and a body
+// for /state.
+type fakeMesos struct {
+	*httptest.Server
+	state atomic.Pointer[string] // "503" and the like, or a body
+	asked atomic.Int64
+}
+
+func newFakeMesos(t *testing.T, state string) *fakeMesos {
+	f := &fakeMesos{}
+	f.state.Store(&state)
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.asked.Add(1)
+		state, code := *f.state.Load(), 0
+		if fmt.Sscan(state, &code); code != 0 || r.URL.Path != "/state" {
+			w.WriteHeader(max(code, 404))
+			return
+		}
+		fmt.Fprint(w, state)
+	}))
+	t.Cleanup(f.Close)
+	return f
+}
+
+// looks waits until the agent has been asked, and its answer has been taken.
+func (f *fakeMesos) looks(t *testing.T, s *seen) {
+	t.Helper()
+	for range 2 { // the second look begins when the first has been taken
+		before := f.asked.Load()
+		s.d.mesos.ask()
+		until(t, "a look", 10*time.Second, func() bool { return f.asked.Load() > before })
+	}
+}
+
+const (
+	mesosUUID = "c7c311a4-b669-11e6-a48f-0ea4f4b1778c"
+	mesosName = "mesos-" + mesosUUID
+)
+
+// oneTask is a state with one task in the container mesosUUID.
+func oneTask(labels string) string {
+	return `{"id":"S0","frameworks":[{"id":"F","name":"marathon","executors":[{"id":"web.` + mesosUUID + `","container":"` + mesosUUID + `",
+		"tasks":[{"id":"web.` + mesosUUID + `","name":"web","labels":[` + labels + `]}]}]}]}`
+}
+
+const noTasks = `{"id":"S0","frameworks":[]}`
+
+func (r fakeRoot) mesosTask(id, name string) {
+	r.mkdir(id)
+	r.write(id, "config.v2.json", strings.Replace(runningConfig, "/web\"", "/"+name+"\"", 1))
+	r.write(id, "hostconfig.json", jsonFileHost)
+}
+
+// TestTaskIsJoined: a container is announced with its task, keeps it whatever
+// the agent says later, and is followed without it if the agent never answers.
+func TestTaskIsJoined(t *testing.T) {
+	r, f := newFakeRoot(t), newFakeMesos(t, noTasks)
+	s := discoverFor(t, Options{Docker: config.Docker{Root: r.root}, Mesos: config.Mesos{Agent: f.URL}})
+	id := fullID("a1")
+	r.mesosTask(id, mesosName)
+	s.container(id, func(c Container) bool { return c.Waiting })
+	state := oneTask(`{"key":"team","value":"a"}`)
+	f.state.Store(&state)
+	c := s.container(id, func(c Container) bool { return !c.Waiting })
+	if m := c.Mesos; !c.joined() || m.TaskName != "web" || m.FrameworkName != "marathon" || m.AgentID != "S0" || m.TaskLabels["team"] != "a" || c.Marathon.ID != "/web" {
+		t.Fatalf("%+v", m)
+	}
+	// What ended, or cannot be told, is not forgotten; what changed is taken over.
+	for _, answer := range []string{"503", noTasks, "404", "[]", oneTask(`{"key":"team","value":"b"}`)} {
+		f.state.Store(&answer)
+		f.looks(t, s)
+		want := "a"
+		if strings.Contains(answer, `"b"`) {
+			want = "b"
+		}
+		s.container(id, func(c Container) bool { return c.joined() && c.Mesos.TaskLabels["team"] == want })
+	}
+	// An unknown one waits for its grace, and no longer.
+	f.state.Store(ptr("503"))
+	late := fullID("b2")
+	r.mesosTask(late, strings.Replace(mesosName, "c7", "d8", 1))
+	began := time.Now()
+	s.container(late, func(c Container) bool { return c.Waiting })
+	s.container(late, func(c Container) bool { return !c.Waiting && !c.joined() })
+	if d := time.Since(began); d < mesosGrace/2 || d > 3*mesosGrace {
+		t.Errorf("it waited for %s", d)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// TestNoMesos: where nobody runs an agent nothing waits, and nothing is said.
+func TestNoMesos(t *testing.T) {
+	f := newFakeMesos(t, noTasks)
+	f.Close()
+	var log lockedBuffer
+	r := newFakeRoot(t)
+	w, err := newMesosWatch(config.Mesos{Agent: f.URL}, mesosAccessOf(t, config.Mesos{}), textLog(&log), mustMetrics(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.quiet = true
+	d, err := New(Options{Docker: config.Docker{Root: r.root}})
+	if err != nil || d.mesos != nil {
+		t.Fatalf("%v, %v", d.mesos, err)
+	}
+	d.mesos = w
+	_, err = w.look(t.Context(), true)
+	if err == nil || w.expected() || w.say(err, "") != "" || log.String() != "" {
+		t.Errorf("%v, expected %v, %s", err, w.expected(), log.String())
+	}
+	w.quiet = false
+	if w.say(err, "") != "away" || w.say(err, "away") != "away" || log.count("cannot be asked") != 1 {
+		t.Errorf("%s", log.String())
+	}
+	if w.say(nil, "away") != "" || log.count("answers again") != 1 {
+		t.Errorf("%s", log.String())
+	}
+}
+
+// TestSwitchedOff: a container that a label of its task switches off is never
+// read, and comes back when the label goes.
+func TestSwitchedOff(t *testing.T) {
+	r, f := newFakeRoot(t), newFakeMesos(t, oneTask(`{"key":"mesoscope.logs.enabled","value":"false"}`))
+	s := discoverFor(t, Options{Docker: config.Docker{Root: r.root}, Mesos: config.Mesos{Agent: f.URL}})
+	id, pause := fullID("a1"), fullID("c3")
+	r.mesosTask(id, mesosName)
+	r.mesosTask(pause, "k8s_POD_web-1_default_u_0")
+	until(t, "both excluded", 10*time.Second, func() bool { return len(s.d.Excluded()) == 2 })
+	if got := fmt.Sprint(s.d.Excluded()); !strings.Contains(got, disabledRule) || !strings.Contains(got, pauseRule) || !s.d.Excludes(id) {
+		t.Error(got)
+	}
+	if s.everSeen(id) || s.everSeen(pause) {
+		t.Error("it was to be read")
+	}
+	// The agent forgets the task: it stays off.
+	f.state.Store(ptr(noTasks))
+	f.looks(t, s)
+	f.state.Store(ptr(oneTask(`{"key":"mesoscope.logs.dataset","value":"mesos.web"}`)))
+	s.d.mesos.ask()
+	c := s.container(id, func(c Container) bool { return !c.Waiting })
+	if c.Dataset != "mesos.web" || c.From["data_stream.dataset"] == "" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestRecalled: what Mesos said before a restart of the agent counts while
+// Mesos cannot be asked.
+func TestRecalled(t *testing.T) {
+	r, f := newFakeRoot(t), newFakeMesos(t, "503")
+	id := fullID("a1")
+	r.mesosTask(id, mesosName)
+	written := Container{ID: id, Mesos: &Mesos{TaskID: "t", FrameworkName: "n"}, From: map[string]string{keyTask: fromState, keyFrameName: fromState, "name": "x"}}
+	s := discoverFor(t, Options{Docker: config.Docker{Root: r.root}, Mesos: config.Mesos{Agent: f.URL},
+		Recall: func(string) (Container, bool) { return written, true }})
+	c := s.container(id, func(c Container) bool { return true })
+	if c.Waiting || c.Mesos.TaskID != "t" || c.Mesos.FrameworkName != "n" || c.Name != mesosName || c.From["name"] != fromConfig {
+		t.Errorf("%+v %+v", c, c.Mesos)
+	}
+}
+
+func mesosAccessOf(t *testing.T, cfg config.Mesos) mesos.Access {
+	t.Helper()
+	a, err := access(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func mustMetrics(t *testing.T) *metrics {
+	t.Helper()
+	m, err := newMetrics(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
