@@ -92,7 +92,7 @@ func New(opt Options) (*Agent, error) {
 		return nil, err
 	}
 	a.discover, err = discover.New(discover.Options{
-		Docker: opt.Config.Docker, Mesos: opt.Config.Mesos, Recall: a.written, CopyDir: filepath.Join(opt.StateDir, "api"), Settled: a.tail.Settled, Log: opt.Log, Registry: opt.Registry,
+		Docker: opt.Config.Docker, Mesos: opt.Config.Mesos, Recall: a.written, OffDir: filepath.Join(opt.StateDir, "off"), CopyDir: filepath.Join(opt.StateDir, "api"), Settled: a.tail.Settled, Log: opt.Log, Registry: opt.Registry,
 	})
 	return a, err
 }

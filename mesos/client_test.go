@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -188,5 +189,33 @@ func TestNewAgent(t *testing.T) {
 	}
 	if a, err := NewAgent("http://127.0.0.1:6060/slave(1)/", Access{}); err != nil || a.URL() != "http://127.0.0.1:6060/slave(1)" {
 		t.Errorf("%v, %v", a, err)
+	}
+}
+
+// BenchmarkPoll is a poll of an agent over loopback, with its imitation in the
+// same process: unchanged is found out by the hash, fresh decodes.
+func BenchmarkPoll(b *testing.B) {
+	for _, n := range []int{500, 5000} {
+		text := bigState(b, n)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(text) }))
+		a, err := NewAgent(server.URL, Access{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if s, err := a.State(b.Context(), true); s == nil || err != nil {
+			b.Fatal(err)
+		}
+		for name, fresh := range map[string]bool{"unchanged": false, "fresh": true} {
+			b.Run(fmt.Sprintf("%s/tasks=%d", name, n), func(b *testing.B) {
+				b.SetBytes(int64(len(text)))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := a.State(b.Context(), fresh); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+		server.Close()
 	}
 }

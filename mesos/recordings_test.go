@@ -130,3 +130,16 @@ func TestMaster019(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestQueued: a task that waits has no labels yet.
+func TestQueued(t *testing.T) {
+	s, err := ReadState(strings.NewReader(`{"frameworks":[{"executors":[{"queued_tasks":[{"id":"q"}],"tasks":[{"id":"t"}],"completed_tasks":[{"id":"d"}]}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range s.Executors[0].Tasks {
+		if task.Queued != (task.ID == "q") {
+			t.Errorf("%+v", task)
+		}
+	}
+}

@@ -42,6 +42,9 @@ type Task struct {
 	// executor's; "" if no status tells it.
 	ContainerID string
 	Labels      map[string]string
+	// Queued says that the executor does not have the task yet. The agent does
+	// not tell the labels of such a task.
+	Queued bool
 }
 
 // ReadState decodes an agent's /state as it comes, and keeps only what State
@@ -166,8 +169,10 @@ func (d decoder) executor(s *State) error {
 			return d.text(&e.Directory)
 		case `"role"`:
 			return d.text(&e.Role)
-		case `"tasks"`, `"queued_tasks"`, `"completed_tasks"`:
-			return d.array(func() error { return d.task(&e) })
+		case `"tasks"`, `"completed_tasks"`:
+			return d.array(func() error { return d.task(&e, false) })
+		case `"queued_tasks"`:
+			return d.array(func() error { return d.task(&e, true) })
 		}
 		return d.SkipValue()
 	})
@@ -175,8 +180,8 @@ func (d decoder) executor(s *State) error {
 	return err
 }
 
-func (d decoder) task(e *Executor) error {
-	var t Task
+func (d decoder) task(e *Executor, queued bool) error {
+	t := Task{Queued: queued}
 	err := d.object(func(key []byte) error {
 		switch string(key) {
 		case `"id"`:

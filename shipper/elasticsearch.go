@@ -149,7 +149,7 @@ func (e *Elasticsearch) Run(ctx context.Context, in <-chan *record.Batch) error 
 		})
 	}
 	for range askers {
-		k := asker{client: e.client.Load, name: a.elders, run: a.run, bare: e.cfg.IDs == "auto"}
+		k := asker{client: e.client.Load, name: a.elders, run: a.run, bare: e.cfg.IDs == "auto", limit: min(askTimeout, e.timeout)}
 		workers.Go(func() {
 			for q := range a.asks {
 				k.answer(ctx, q)

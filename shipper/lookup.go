@@ -65,9 +65,10 @@ type inquiry struct {
 // An asker answers one inquiry after the other.
 type asker struct {
 	client func() *elasticsearch.Client
-	name   string // begins the X-Opaque-Ids of all our runs; "" = not known
-	run    string // and those of this one
-	bare   bool   // lines are stored without our _id, see bare.go
+	name   string        // begins the X-Opaque-Ids of all our runs; "" = not known
+	run    string        // and those of this one
+	bare   bool          // lines are stored without our _id, see bare.go
+	limit  time.Duration // of one call
 }
 
 const (
@@ -327,7 +328,7 @@ func (e *callError) Error() string {
 
 // call sends one request and reads the answer into into.
 func (k *asker) call(ctx context.Context, q *inquiry, name, method, path string, body []byte, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.limit)
 	defer cancel()
 	var in io.Reader
 	if body != nil {

@@ -40,6 +40,9 @@ type Options struct {
 	// Recall is what an earlier run wrote down about a container, see
 	// ReadContainer: what Mesos said of it then. nil: nothing.
 	Recall func(id string) (Container, bool)
+	// OffDir is where it is written down which containers a label of their task
+	// has switched off, e.g. <data_dir>/agent/off. "": nowhere.
+	OffDir string
 	// CopyDir is where the logs of containers lie that can only be read
 	// through the Docker API, e.g. <data_dir>/agent/api. "": such containers
 	// are listed with a Problem and not followed.

@@ -285,7 +285,8 @@ func TestAPIBesideFiles(t *testing.T) {
 	opt := e.options(t)
 	opt.Docker.Root = r.root
 	s := discoverFor(t, opt)
-	c := s.container(id, func(c Container) bool { return c.Name == "api-name" })
+	// Whichever is read first: in the end both are known.
+	c := s.container(id, func(c Container) bool { return c.Name == "api-name" && c.From["image"] == fromConfig })
 	if c.ViaAPI || c.LogPath != filepath.Join(r.dir(id), id+"-json.log") || c.From["name"] != fromAPI || c.From["image"] != fromConfig || c.Image.Tag != "3.1" {
 		t.Errorf("%+v", c)
 	}

@@ -2,6 +2,8 @@ package discover
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"time"
 
 	"mesoscope/mesos"
@@ -11,8 +13,8 @@ import (
 // lines wait for that.
 func (d *Discoverer) enrich(c *Container) {
 	old, before := d.joined[c.ID]
-	if !before && d.opt.Recall != nil {
-		old, _ = d.opt.Recall(c.ID)
+	if !before {
+		old = d.recall(c.ID)
 	}
 	c.remember(old)
 	c.identify()
@@ -45,9 +47,11 @@ func mesosFacts(from map[string]string) map[string]string {
 }
 
 // wait lets the lines of a container that has just come wait for a moment, if
-// Mesos may know more of it then.
+// Mesos or Marathon may know more of it then.
 func (d *Discoverer) wait(c *Container) {
-	if !d.mesos.expected() || !c.ofMesos() || c.joined() {
+	task := d.mesos != nil && c.ofMesos() && !c.joined()
+	app := d.apps != nil && c.Marathon != nil && !d.apps.knows(c.Marathon.ID)
+	if !task && !app {
 		return
 	}
 	since, seen := d.since[c.ID]
@@ -55,9 +59,17 @@ func (d *Discoverer) wait(c *Container) {
 		since = time.Now()
 		d.since[c.ID] = since
 	}
-	if time.Since(since) < mesosGrace {
-		c.Waiting = true
-		d.again[c.ID] = true
+	limit := mesosGrace
+	if c.From[keyTask] == fromQueued {
+		limit = mesosLate // the task cannot have printed anything yet
+	}
+	age := time.Since(since)
+	c.Waiting = age < limit
+	if age >= mesosLate {
+		return
+	}
+	d.again[c.ID] = true
+	if task {
 		d.mesos.ask()
 	}
 }
@@ -84,4 +96,69 @@ func (d *Discoverer) touchTasks() {
 func (d *Discoverer) forget(id string) {
 	delete(d.joined, id)
 	delete(d.since, id)
+	d.switchedOn(id)
+}
+
+// running are the apps of which there are containers here.
+func (d *Discoverer) running() map[string]bool {
+	ids := make(map[string]bool)
+	for _, c := range d.joined {
+		if c.Marathon != nil {
+			ids[c.Marathon.ID] = true
+		}
+	}
+	return ids
+}
+
+// recall is what an earlier run wrote down of a container.
+func (d *Discoverer) recall(id string) Container {
+	if d.opt.OffDir != "" {
+		if c, err := ReadContainer(filepath.Join(d.opt.OffDir, id)); err == nil {
+			return c
+		}
+	}
+	if d.opt.Recall == nil {
+		return Container{}
+	}
+	c, _ := d.opt.Recall(id)
+	return c
+}
+
+// switchedOff writes down that c does not want to be read: after a restart, its
+// lines must not be taken for wanted because Mesos cannot be asked.
+func (d *Discoverer) switchedOff(c Container) {
+	if d.opt.OffDir == "" || !c.ofMesos() {
+		return // Docker will say it again
+	}
+	dir := filepath.Join(d.opt.OffDir, c.ID)
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = WriteContainer(dir, c)
+	}
+	if err != nil {
+		d.log.Warn("that a container is switched off cannot be written down", "container", c.ID, "err", err)
+	}
+}
+
+func (d *Discoverer) switchedOn(id string) {
+	if d.opt.OffDir == "" {
+		return
+	}
+	if err := os.RemoveAll(filepath.Join(d.opt.OffDir, id)); err != nil {
+		d.log.Warn("that a container was switched off cannot be forgotten", "container", id, "err", err)
+	}
+}
+
+// clearOff forgets the containers that have gone while no agent ran.
+func (d *Discoverer) clearOff() {
+	entries, err := os.ReadDir(d.opt.OffDir)
+	if err != nil {
+		return // there is none
+	}
+	for _, e := range entries {
+		_, listed := d.listed[e.Name()]
+		if d.files.known[e.Name()] == nil && !listed && isID(e.Name()) {
+			d.switchedOn(e.Name())
+		}
+	}
 }

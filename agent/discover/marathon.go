@@ -81,6 +81,14 @@ func (a *apps) join(c *Container) {
 	c.Marathon = &next
 }
 
+// knows says whether Marathon has said what it knows of an app.
+func (a *apps) knows(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.known[id]
+	return ok
+}
+
 func (a *apps) poke() {
 	select {
 	case a.wake <- struct{}{}:
@@ -150,14 +158,16 @@ func (a *apps) look(ctx context.Context, changed func()) error {
 		app, err := a.client.App(one, id)
 		cancel()
 		if errors.Is(err, mesos.ErrNoApp) {
-			continue
-		}
-		if err != nil {
+			if a.knows(id) {
+				continue
+			}
+			app = mesos.App{} // nothing, and nobody needs to wait for it
+		} else if err != nil {
 			first = err
 			break // the others would wait as long for the same answer
 		}
 		a.mu.Lock()
-		if !reflect.DeepEqual(a.known[id], app) {
+		if before, known := a.known[id]; !known || !reflect.DeepEqual(before, app) {
 			a.known[id] = app
 			news = true
 		}

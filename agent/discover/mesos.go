@@ -55,6 +55,7 @@ const (
 	fromSandbox    = "sandbox bind"
 	fromName       = "container name"
 	fromState      = "mesos agent"
+	fromQueued     = "mesos agent, before its start"
 	fromContainers = "mesos agent /containers"
 	fromMarathon   = "marathon"
 	fromExecutor   = "executor id"
@@ -167,9 +168,9 @@ func (c *Container) identifyApp() {
 // ofMesos says whether Mesos may know of c.
 func (c *Container) ofMesos() bool { return c.Mesos != nil || c.Marathon != nil }
 
-// joined says whether Mesos has said what c is.
+// joined says whether Mesos has said all that it will say of c.
 func (c *Container) joined() bool {
-	return c.Mesos != nil && c.From[keyTask] == fromState || c.From[keyFrameName] == fromState
+	return c.From[keyTask] == fromState || c.From[keyFrameName] == fromState
 }
 
 // A directoryOfTasks finds executors by everything that a container may know
@@ -232,7 +233,11 @@ func (d *directoryOfTasks) join(c *Container) {
 	}
 	m := *c.Mesos
 	from := fromState
-	if len(e.Tasks) == 0 && e.Framework.Name == "" {
+	t := taskOf(e, m.TaskID)
+	switch {
+	case t != nil && t.Queued:
+		from = fromQueued // more will be known in a moment
+	case len(e.Tasks) == 0 && e.Framework.Name == "":
 		from = fromContainers
 	}
 	agent := d.agentID
@@ -241,11 +246,13 @@ func (d *directoryOfTasks) join(c *Container) {
 	}
 	c.fact(&m.AgentID, keyAgent, agent, from, true)
 	c.fact(&m.FrameworkID, keyFramework, e.Framework.ID, from, true)
-	c.fact(&m.FrameworkName, keyFrameName, e.Framework.Name, from, true)
+	if c.fact(&m.FrameworkName, keyFrameName, e.Framework.Name, from, true); m.FrameworkName != "" {
+		c.note(from, keyFrameName)
+	}
 	c.fact(&m.ExecutorID, keyExecutor, e.ID, from, true)
 	c.fact(&m.ContainerID, keyContainer, e.ContainerID, from, false)
 	c.fact(&m.Role, keyRole, e.Role, from, false)
-	if t := taskOf(e, m.TaskID); t != nil {
+	if t != nil {
 		c.fact(&m.TaskID, keyTask, t.ID, from, true)
 		c.note(from, keyTask) // also where both agree
 		c.fact(&m.TaskName, keyTaskName, t.Name, from, true)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,9 @@ func TestTaskIsJoined(t *testing.T) {
 	id := fullID("a1")
 	r.mesosTask(id, mesosName)
 	s.container(id, func(c Container) bool { return c.Waiting })
+	// As long as the task is queued, its labels are not known.
+	f.state.Store(ptr(strings.Replace(oneTask(""), `"tasks"`, `"queued_tasks"`, 1)))
+	s.container(id, func(c Container) bool { return c.Waiting && c.Mesos != nil && c.Mesos.TaskName == "web" })
 	state := oneTask(`{"key":"team","value":"a"}`)
 	f.state.Store(&state)
 	c := s.container(id, func(c Container) bool { return !c.Waiting })
@@ -104,25 +108,19 @@ func TestTaskIsJoined(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
-// TestNoMesos: where nobody runs an agent nothing waits, and nothing is said.
+// TestNoMesos: where nobody runs an agent, nothing is said.
 func TestNoMesos(t *testing.T) {
 	f := newFakeMesos(t, noTasks)
 	f.Close()
 	var log lockedBuffer
-	r := newFakeRoot(t)
 	w, err := newMesosWatch(config.Mesos{Agent: f.URL}, mesosAccessOf(t, config.Mesos{}), textLog(&log), mustMetrics(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.quiet = true
-	d, err := New(Options{Docker: config.Docker{Root: r.root}})
-	if err != nil || d.mesos != nil {
-		t.Fatalf("%v, %v", d.mesos, err)
-	}
-	d.mesos = w
 	_, err = w.look(t.Context(), true)
-	if err == nil || w.expected() || w.say(err, "") != "" || log.String() != "" {
-		t.Errorf("%v, expected %v, %s", err, w.expected(), log.String())
+	if err == nil || w.say(err, "") != "" || log.String() != "" {
+		t.Errorf("%v: %s", err, log.String())
 	}
 	w.quiet = false
 	if w.say(err, "") != "away" || w.say(err, "away") != "away" || log.count("cannot be asked") != 1 {
@@ -131,13 +129,17 @@ func TestNoMesos(t *testing.T) {
 	if w.say(nil, "away") != "" || log.count("answers again") != 1 {
 		t.Errorf("%s", log.String())
 	}
+	if w, err := newMesosWatch(config.Mesos{}, mesosAccessOf(t, config.Mesos{}), nil, nil); w != nil || err != nil {
+		t.Errorf("%v, %v", w, err)
+	}
 }
 
 // TestSwitchedOff: a container that a label of its task switches off is never
 // read, and comes back when the label goes.
 func TestSwitchedOff(t *testing.T) {
 	r, f := newFakeRoot(t), newFakeMesos(t, oneTask(`{"key":"mesoscope.logs.enabled","value":"false"}`))
-	s := discoverFor(t, Options{Docker: config.Docker{Root: r.root}, Mesos: config.Mesos{Agent: f.URL}})
+	opt := Options{Docker: config.Docker{Root: r.root}, Mesos: config.Mesos{Agent: f.URL}, OffDir: t.TempDir()}
+	s := discoverFor(t, opt)
 	id, pause := fullID("a1"), fullID("c3")
 	r.mesosTask(id, mesosName)
 	r.mesosTask(pause, "k8s_POD_web-1_default_u_0")
@@ -148,14 +150,24 @@ func TestSwitchedOff(t *testing.T) {
 	if s.everSeen(id) || s.everSeen(pause) {
 		t.Error("it was to be read")
 	}
-	// The agent forgets the task: it stays off.
+	// The agent forgets the task: it stays off, also over a restart.
 	f.state.Store(ptr(noTasks))
 	f.looks(t, s)
+	s.stop()
+	f.state.Store(ptr("503"))
+	s = discoverFor(t, opt)
+	until(t, "both excluded", 10*time.Second, func() bool { return len(s.d.Excluded()) == 2 })
+	if s.everSeen(id) {
+		t.Error("it was to be read after a restart")
+	}
 	f.state.Store(ptr(oneTask(`{"key":"mesoscope.logs.dataset","value":"mesos.web"}`)))
 	s.d.mesos.ask()
 	c := s.container(id, func(c Container) bool { return !c.Waiting })
 	if c.Dataset != "mesos.web" || c.From["data_stream.dataset"] == "" {
 		t.Errorf("%+v", c)
+	}
+	if off, err := os.ReadDir(opt.OffDir); err != nil || len(off) != 0 {
+		t.Errorf("still off: %v, %v", off, err)
 	}
 }
 

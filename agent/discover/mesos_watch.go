@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"mesoscope/config"
@@ -25,6 +24,11 @@ const (
 	mesosShare = 10
 	// mesosGrace is how long lines of a container wait for what Mesos says.
 	mesosGrace = 2 * time.Second
+	// mesosLate is how long a new container is asked for, and how long the lines
+	// of one wait whose task its executor does not have yet.
+	mesosLate = time.Minute
+	// mesosRetry is for an agent that has answered before, or was configured.
+	mesosRetry = 2 * time.Second
 	// stateTime is how long one answer may take as a whole.
 	stateTime = time.Minute
 )
@@ -37,9 +41,7 @@ type mesosWatch struct {
 	log    *slog.Logger
 	m      *metrics
 
-	// answered: the agent has answered once. absent: there is none, as of the
-	// last look; nobody needs to wait for it.
-	answered, absent atomic.Bool
+	answered atomic.Bool // the agent has, once
 }
 
 // access is what mesos.*_file name.
@@ -119,7 +121,11 @@ func (w *mesosWatch) run(ctx context.Context, out chan<- *mesos.State) {
 			}
 		}
 		sleep(ctx, max(mesosHurry, mesosShare*time.Since(began)))
-		poll := time.NewTimer(mesosPoll)
+		wait := mesosPoll
+		if err != nil && (w.answered.Load() || !w.quiet) {
+			wait = mesosRetry
+		}
+		poll := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-w.asked:
@@ -137,17 +143,14 @@ func (w *mesosWatch) run(ctx context.Context, out chan<- *mesos.State) {
 func (w *mesosWatch) look(ctx context.Context, fresh bool) (*mesos.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateTime)
 	defer cancel()
-	refused := true
 	var all error
 	for i, a := range w.agents {
 		s, err := a.State(ctx, fresh)
 		if err == nil {
 			w.agents = w.agents[i : i+1]
 			w.answered.Store(true)
-			w.absent.Store(false)
 			return s, nil
 		}
-		refused = refused && errors.Is(err, syscall.ECONNREFUSED)
 		all = errors.Join(all, err)
 		var status *mesos.StatusError
 		if errors.As(err, &status) && status.Code == 503 {
@@ -156,7 +159,6 @@ func (w *mesosWatch) look(ctx context.Context, fresh bool) (*mesos.State, error)
 			}
 		}
 	}
-	w.absent.Store(refused && !w.answered.Load())
 	return nil, all
 }
 
@@ -186,6 +188,3 @@ func (w *mesosWatch) say(err error, before string) string {
 	}
 	return kind
 }
-
-// expected says whether Mesos may know more of a container in a moment.
-func (w *mesosWatch) expected() bool { return w != nil && !w.absent.Load() }

@@ -28,7 +28,9 @@ func (d *Discoverer) lookAll() {
 		delete(d.said, "files")
 		d.log.Info("docker's containers folder is there", "folder", d.files.dir)
 	}
-	d.filesOK, d.answered = true, true
+	if d.filesOK, d.answered = true, true; len(d.set) == 0 {
+		d.clearOff()
+	}
 	for _, id := range changed {
 		d.touch(id)
 		if dir := d.files.known[id]; dir != nil && dir.torn && d.files.look(id) {
@@ -150,7 +152,13 @@ func (d *Discoverer) build(id string) (c Container, _ Excluded) {
 		if d.back != nil {
 			d.back.drop(id)
 		}
+		if rule == disabledRule {
+			d.switchedOff(c)
+		}
 		return Container{}, Excluded{ID: id, Name: c.Name, Rule: rule}
+	}
+	if d.Excludes(id) {
+		d.switchedOn(id)
 	}
 	if c.Name == "" && dir != nil && time.Since(dir.first) < nameGrace {
 		d.again[id] = true
@@ -187,6 +195,9 @@ func (d *Discoverer) whole() []Container {
 	slices.SortFunc(all, func(a, b Container) int { return cmp.Compare(a.ID, b.ID) })
 	d.m.containers.Set(float64(len(all)))
 	d.m.countLossy(d.set)
+	if d.apps != nil {
+		d.apps.only(d.running())
+	}
 	return all
 }
 

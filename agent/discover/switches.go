@@ -28,7 +28,7 @@ func (c *Container) setting(name string) (value, from string) {
 	upper := strings.ToUpper(strings.ReplaceAll(name, ".", "_"))
 	if app := c.Marathon; app != nil {
 		if v, ok := app.Switches[name]; ok {
-			return v, fromMarathon + " label " + name
+			return v, "marathon label " + name
 		}
 		if v, ok := app.Labels[name]; ok {
 			return v, "marathon label " + name

@@ -31,13 +31,15 @@ type heard struct {
 	watch  int64
 	on     bool  // the folder is watched
 	births int64 // of live files, in that time
+	before int64 // live files that were there before it: 0 or 1
 }
 
-// begin is for a new watch, and for lost events.
-func (b *births) begin() {
+// begin is for a new watch, and for lost events. before says how many live files
+// were there already, as far as that is known.
+func (b *births) begin(before int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.told = heard{watch: b.told.watch + 1, on: true}
+	b.told = heard{watch: b.told.watch + 1, on: true, before: before}
 }
 
 func (b *births) end() {
@@ -66,20 +68,20 @@ func (b *births) counts(now heard) bool { return b.last.on && now.on && b.last.w
 // of these the last look had not seen.
 func (b *births) unseen(now heard, there, fresh int) int64 {
 	switch {
-	case !now.on:
-		return 0
-	case b.counts(now):
+	case b.last.on && b.last.watch == now.watch: // which may have ended since
 		return max(0, now.births-b.last.births-int64(fresh))
+	case now.on:
+		// Docker removes the oldest first, so those that were born last are there.
+		return max(0, now.before+now.births-int64(there))
 	}
-	// Docker removes the oldest first, so those that were born last are there.
-	return max(0, now.births-int64(there))
+	return 0
 }
 
 // countBirths finds out, behind a look at the folder, whether files have come and
 // gone since the last look that nobody saw; severed says that the youngest one
 // that was known has no name any more, or that there was none: else all that are
-// younger have one too.
-func (s *source) countBirths(now heard, fd found, severed bool) {
+// younger have one too. gone says that there is no folder any more.
+func (s *source) countBirths(now heard, fd found, severed, gone bool) {
 	b := &s.births
 	there, fresh := len(fd.known)+len(fd.fresh), 0
 	for _, g := range fd.fresh {
@@ -95,11 +97,15 @@ func (s *source) countBirths(now heard, fd found, severed bool) {
 			fresh++
 		}
 	}
-	if len(s.gens)+len(fd.fresh) == 0 {
+	if len(fd.fresh) == 0 && severed && (!gone || len(s.gens) == 0) {
 		return // there is no file yet before which others may be missing
 	}
+	b.empty = fd.empty
+	if len(s.gens) > 0 {
+		now.before = 0 // it may be one of those that are known
+	}
 	n := b.unseen(now, there, fresh)
-	b.last, b.empty = now, fd.empty
+	b.last = now
 	switch {
 	case n == 0, !severed, s.missed != "":
 	case n == 1:

@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -44,6 +45,52 @@ func TestFilesUnseen(t *testing.T) {
 		t.Errorf("%d gaps for one loss", n)
 	}
 	w.kill()
+}
+
+// TestUnseenByTheFirstLook: files come and go after the folder of a new container is
+// watched, and before it is looked at. Where none has gone, nothing is declared.
+func TestUnseenByTheFirstLook(t *testing.T) {
+	for _, test := range []struct {
+		maxFile, lines int
+		want           int64
+	}{{1, 1, 0}, {1, 2, 1}, {1, 4, 1}, {3, 3, 0}, {3, 4, 1}} {
+		w, c := one(t, jsonfile.Options{MaxSize: 300, MaxFile: test.maxFile})
+		s := w.stepper(Config{})
+		for range test.lines {
+			c.line(0, strings.Repeat("x", 300)) // each line fills a file
+		}
+		for range 2 {
+			s.store(s.turn(c.id))
+			s.save()
+		}
+		if n := w.source(c).Gaps; n != test.want {
+			t.Errorf("max-file %d, %d lines: %d gaps, want %d", test.maxFile, test.lines, n, test.want)
+		}
+		s.killed()
+	}
+}
+
+// TestUnseenBeforeAnEmptyFile: files have come and gone, and the present one has no
+// entry yet. The doubt waits for it, and stands before it.
+func TestUnseenBeforeAnEmptyFile(t *testing.T) {
+	w, c := one(t, jsonfile.Options{MaxSize: 300, MaxFile: 1})
+	long := strings.Repeat("x", 300) // each line fills a file
+	s := w.stepper(Config{})
+	c.line(0, long)
+	s.turn(c.id)
+	c.line(0, long) // unseen
+	must(t, os.Remove(c.writer.Path()), os.WriteFile(c.writer.Path(), nil, 0o600))
+	s.turn(c.id)
+	if n := w.source(c).Gaps; n != 0 {
+		t.Errorf("%d gaps before there is a file behind them", n)
+	}
+	must(t, os.WriteFile(c.writer.Path(), jsonfile.AppendEntry(nil, []byte("on"), "stdout", nil, c.now), 0o600))
+	s.turn(c.id)
+	src := s.f.sources[c.id]
+	if n := len(src.gens); n != 2 || src.gens[1].Doubt == "" || src.gens[1].N != 3 {
+		t.Errorf("%d files; the last one is number %d, doubt %q", n, src.gens[n-1].N, src.gens[n-1].Doubt)
+	}
+	s.killed()
 }
 
 // TestUnseenAndKilled: files come and go unseen, and the agent dies before it could
@@ -98,18 +145,19 @@ func TestBirths(t *testing.T) {
 		there, fresh int
 		want         int64
 	}{
-		{heard{1, true, 2}, 3, 3, 0}, // the first look: one was there before the watch
-		{heard{1, true, 2}, 3, 0, 0},
-		{heard{1, true, 3}, 3, 1, 0},
-		{heard{1, true, 5}, 3, 1, 1}, // one that nobody saw
-		{heard{1, true, 5}, 3, 0, 0}, // is said once
-		{heard{1, true, 9}, 2, 2, 2},
-		{heard{1, true, 9}, 3, 1, 0}, // made by another hand: it counts for nobody
-		{heard{1, true, 10}, 3, 0, 1},
-		{heard{2, true, 3}, 3, 3, 0},  // events were lost: nothing is known of before
-		{heard{3, true, 4}, 3, 0, 1},  // and again; one of these has gone
-		{heard{3, false, 9}, 3, 0, 0}, // not watched any more
-		{heard{4, true, 1}, 2, 1, 0},
+		{heard{watch: 1, on: true, births: 2}, 3, 3, 0}, // the first look: one was there before the watch
+		{heard{watch: 1, on: true, births: 2}, 3, 0, 0},
+		{heard{watch: 1, on: true, births: 3}, 3, 1, 0},
+		{heard{watch: 1, on: true, births: 5}, 3, 1, 1}, // one that nobody saw
+		{heard{watch: 1, on: true, births: 5}, 3, 0, 0}, // is said once
+		{heard{watch: 1, on: true, births: 9}, 2, 2, 2},
+		{heard{watch: 1, on: true, births: 9}, 3, 1, 0}, // made by another hand: it counts for nobody
+		{heard{watch: 1, on: true, births: 10}, 3, 0, 1},
+		{heard{watch: 2, on: true, births: 3}, 3, 3, 0}, // events were lost: nothing is known of before
+		{heard{watch: 3, on: true, births: 4}, 3, 0, 1}, // and again; one of these has gone
+		{heard{watch: 3, births: 6}, 0, 0, 2},           // told before the watch ended
+		{heard{watch: 3, births: 6}, 0, 0, 0},
+		{heard{watch: 4, on: true, births: 1, before: 1}, 2, 1, 0},
 	} {
 		if got := b.unseen(c.now, c.there, c.fresh); got != c.want {
 			t.Errorf("told %+v, %d there, %d fresh: %d unseen, want %d", c.now, c.there, c.fresh, got, c.want)

@@ -69,3 +69,27 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	w.expect(c, 0, "one", "two", "three")
 	s.killed()
 }
+
+// TestLagOfHeldFiles: after a restart, what is held and not read yet is lag, though
+// nobody has opened it.
+func TestLagOfHeldFiles(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	s := w.stepper(Config{})
+	c.line(0, "one")
+	s.turn(c.id)
+	s.save()
+	s.killed()
+	if err := os.RemoveAll(jsonfile.Dir(w.root, c.id)); err != nil {
+		t.Fatal(err)
+	}
+	s = w.stepper(Config{})
+	s.gone(c.id)
+	src := s.f.sources[c.id]
+	if _, err := s.f.look(src); err != nil {
+		t.Fatal(err)
+	}
+	if st := src.status(); st.LagBytes != 68 {
+		t.Errorf("%d bytes of lag, want 68", st.LagBytes)
+	}
+	s.killed()
+}

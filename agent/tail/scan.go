@@ -251,7 +251,7 @@ func (s *source) take(fd found, gone bool, now heard, h *hold) (changed bool) {
 		// Others may have come and gone after it.
 		s.missed = s.chainBroken(fd, h.folder(s.id))
 	}
-	s.countBirths(now, fd, severed)
+	s.countBirths(now, fd, severed, gone)
 	for i, at := range before {
 		s.gens[i].fresh = false
 		changed = changed || s.gens[i].at != at

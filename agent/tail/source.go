@@ -295,7 +295,7 @@ func heldIn(dir string) (gens []*generation) {
 }
 
 // checkHeld forgets the links that are not there any more: nothing keeps the
-// inodes of those files from being used again.
+// inodes of those files from being used again. Of the others it learns the sizes.
 func (s *source) checkHeld(holdDir string) {
 	for _, g := range s.gens {
 		if g.Hold == "" {
@@ -304,6 +304,9 @@ func (s *source) checkHeld(holdDir string) {
 		if fi, err := os.Stat(filepath.Join(holdDir, g.Hold)); err != nil || inode(fi) != g.holds() {
 			g.Hold, g.HoldIno = "", 0
 			s.dirty = true
+		} else if g.size == 0 {
+			// Until it is read nobody else says how much of it is still to come.
+			g.size = max(g.Size, fi.Size())
 		}
 	}
 }

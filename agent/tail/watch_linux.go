@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -63,12 +64,16 @@ func (w *watcher) add(dir string, s *source) (ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var wd int
-	var err error
+	var before int64
+	fi, err := os.Lstat(filepath.Join(dir, s.base))
+	if err == nil && fi.Mode().IsRegular() {
+		before = 1
+	}
 	closed := w.conn.Control(func(fd uintptr) { wd, err = unix.InotifyAddWatch(int(fd), dir, watched) })
 	if closed != nil || err != nil {
 		return false
 	}
-	s.births.begin()
+	s.births.begin(before)
 	w.sources[int32(wd)], w.wds[s] = s, int32(wd)
 	return true
 }
@@ -161,7 +166,7 @@ func (w *watcher) wakeAll() {
 	}
 	w.mu.Unlock()
 	for _, s := range all {
-		s.births.begin()
+		s.births.begin(0)
 		w.wake(s, true)
 	}
 }

@@ -195,7 +195,10 @@ func (h *harness) newContainer(o logOptions, rate float64) error {
 	if c.spec.Rate = rate; rate == 0 {
 		c.spec.Rate = h.opt.rate * (0.3 + 1.4*h.r.Float64())
 	}
-	return h.startContainer(c)
+	if err := h.startContainer(c); err != nil || !h.opt.unguarded {
+		return err
+	}
+	return h.held(c, false) // an agent that has never seen it cannot miss anything
 }
 
 // briefContainer makes one that will not live long.

@@ -21,7 +21,6 @@ type receiptDocument struct {
 // A declaration is a gap: what lies behind From in a file is lost, or (doubt)
 // files that nobody saw may have come before it.
 type declaration struct {
-	file  int
 	from  int64
 	doubt bool
 }
@@ -47,28 +46,52 @@ func (v *verdict) gap(t *history, source []byte) error {
 	}
 	for _, f := range t.files {
 		if f.Head == head && (f.Ino == ino || !exact) {
-			v.declared[t] = append(v.declared[t], declaration{file: f.N, from: g.From, doubt: g.Bytes == 0})
+			v.declare(t, f.N, declaration{from: g.From, doubt: g.Bytes == 0})
 		}
 	}
 	return nil
+}
+
+// declare notes a gap of a file once: each of the hundreds of files of a huge line
+// may stand for all of them.
+func (v *verdict) declare(t *history, file int, d declaration) {
+	if v.declared[t] == nil {
+		v.declared[t] = map[int][]declaration{}
+	}
+	if !slices.Contains(v.declared[t][file], d) {
+		v.declared[t][file] = append(v.declared[t][file], d)
+	}
 }
 
 // covered says whether a line that was destroyed lies inside of a declared gap:
 // in its file; or in the last file before it that anybody saw, whose end is
 // unknown then; or files that nobody saw are said to have come before a later one.
 func (v *verdict) covered(t *history, l *truth) bool {
+	declared, seen := v.declared[t], v.seen[t]
 	return slices.ContainsFunc(l.Parts, func(p part) bool {
-		return slices.ContainsFunc(v.declared[t], func(d declaration) bool {
-			if d.file == p.File {
-				return p.To > d.from || d.doubt
+		if slices.ContainsFunc(declared[p.File], func(d declaration) bool { return p.To > d.from || d.doubt }) {
+			return true
+		}
+		if seen[p.File] {
+			return false
+		}
+		for n := p.File - 1; n > 0; n-- {
+			if len(declared[n]) > 0 {
+				return true
 			}
-			for n := min(p.File, d.file) + 1; n < max(p.File, d.file); n++ {
-				if v.seen[t][n] {
-					return false
-				}
+			if seen[n] {
+				break
 			}
-			return !v.seen[t][p.File] && (d.file < p.File || d.doubt)
-		})
+		}
+		for n := p.File + 1; n <= len(t.files); n++ {
+			if slices.ContainsFunc(declared[n], func(d declaration) bool { return d.doubt }) {
+				return true
+			}
+			if seen[n] {
+				break
+			}
+		}
+		return false
 	})
 }
 
@@ -77,10 +100,8 @@ func (v *verdict) around(t *history, file int) string {
 	var text []string
 	for n := max(1, file-3); n <= file+3; n++ {
 		word := fmt.Sprintf("file %d seen %t", n, v.seen[t][n])
-		for _, d := range v.declared[t] {
-			if d.file == n {
-				word += fmt.Sprintf(" gap from %d (size unknown: %t)", d.from, d.doubt)
-			}
+		for _, d := range v.declared[t][n] {
+			word += fmt.Sprintf(" gap from %d (size unknown: %t)", d.from, d.doubt)
 		}
 		text = append(text, word)
 	}

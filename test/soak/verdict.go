@@ -52,11 +52,11 @@ type document struct {
 type verdict struct {
 	h        *harness
 	partial  bool
-	by       map[string]*history // by container id
-	declared map[*history][]declaration
-	seen     map[*history]map[int]bool // files that something is stored of
-	names    map[string]int            // container/generation -> file
-	numbers  map[string][]*truth       // container/generation/stream -> lines with damage in their file, as they come
+	by       map[string]*history                // by container id
+	declared map[*history]map[int][]declaration // by file
+	seen     map[*history]map[int]bool          // files that something is stored of
+	names    map[string]int                     // container/generation -> file
+	numbers  map[string][]*truth                // container/generation/stream -> lines with damage in their file, as they come
 	sequence map[*truth]int64
 	failures []failure
 	counts   map[string]int // failures by kind
@@ -98,7 +98,7 @@ func (v *verdict) fail(kind string, t *history, l *truth, what string) {
 // judge is the verdict of a run. partial says that it did not get to its end: what
 // is not there may still have been on its way.
 func (h *harness) judge(partial bool) (*verdict, error) {
-	v := &verdict{h: h, partial: partial, by: map[string]*history{}, declared: map[*history][]declaration{}, seen: map[*history]map[int]bool{}, names: map[string]int{}, numbers: map[string][]*truth{}, sequence: map[*truth]int64{}, remnants: map[string]bool{}, counts: map[string]int{}}
+	v := &verdict{h: h, partial: partial, by: map[string]*history{}, declared: map[*history]map[int][]declaration{}, seen: map[*history]map[int]bool{}, names: map[string]int{}, numbers: map[string][]*truth{}, sequence: map[*truth]int64{}, remnants: map[string]bool{}, counts: map[string]int{}}
 	for _, c := range h.containers {
 		t, err := h.readHistory(c)
 		if err != nil {

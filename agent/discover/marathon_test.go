@@ -1,0 +1,67 @@
+package discover
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"mesoscope/config"
+	"mesoscope/test/marathon"
+)
+
+// TestMarathonLabels: labels of the app's version come from Marathon, switches
+// from the app as it is now; events make the agent ask again.
+func TestMarathonLabels(t *testing.T) {
+	m := marathon.Start(t)
+	m.Set("/prod/web", "v1", map[string]string{"owner": "zeus"})
+	r := newFakeRoot(t)
+	id := fullID("a1")
+	r.mkdir(id)
+	r.write(id, "config.v2.json", strings.Replace(runningConfig, `"Env":[`, `"Env":["MARATHON_APP_ID=/prod/web","MARATHON_APP_VERSION=v1","MARATHON_APP_LABEL_OWNER=env",`, 1))
+	r.write(id, "hostconfig.json", jsonFileHost)
+	s := discoverFor(t, Options{Docker: config.Docker{Root: r.root}, Mesos: config.Mesos{Marathon: []string{"http://127.0.0.1:1", m.URL}}})
+	c := s.container(id, func(c Container) bool { return c.From[keyAppLabels] == fromMarathon })
+	if fmt.Sprint(c.Marathon.Labels) != "map[owner:zeus]" {
+		t.Errorf("%+v", c.Marathon)
+	}
+	until(t, "a listener", 10*time.Second, func() bool { return m.Listeners() == 1 })
+
+	// A newer version has labels that are not this container's; a switch is.
+	m.Set("/prod/web", "v2", map[string]string{"owner": "hera", switchDataset: "mesos.apart"})
+	c = s.container(id, func(c Container) bool { return c.Dataset == "mesos.apart" })
+	if fmt.Sprint(c.Marathon.Labels) != "map[owner:zeus]" || c.From["data_stream.dataset"] != "marathon label "+switchDataset {
+		t.Errorf("%+v %s", c.Marathon, c.From["data_stream.dataset"])
+	}
+	m.Set("/prod/web", "v2", map[string]string{switchEnabled: "false"})
+	until(t, "its exclusion", 10*time.Second, func() bool { return s.d.Excludes(id) })
+	// An outage changes nothing.
+	m.Down(true)
+	s.d.apps.poke()
+	before := m.Asked("/prod/web")
+	m.Down(false)
+	until(t, "another look", 15*time.Second, func() bool { s.d.apps.poke(); return m.Asked("/prod/web") > before })
+	if !s.d.Excludes(id) {
+		t.Error("an outage switched it on")
+	}
+	m.Set("/prod/web", "v2", nil)
+	s.d.apps.poke()
+	s.container(id, func(c Container) bool { return c.Dataset == "" })
+}
+
+// TestMarathonPod: pods have an address of their own.
+func TestMarathonPod(t *testing.T) {
+	m := marathon.Start(t)
+	m.SetPod("/pods/p", "v1", map[string]string{"a": "b"})
+	a, err := newApps(config.Mesos{Marathon: []string{m.URL}}, mesosAccessOf(t, config.Mesos{}), nil, mustMetrics(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := a.client.App(t.Context(), "/pods/p")
+	if err != nil || app.Version != "v1" || fmt.Sprint(app.Labels) != "map[a:b]" {
+		t.Errorf("%+v, %v", app, err)
+	}
+	if _, err := a.client.App(t.Context(), "/none"); err == nil || !strings.Contains(err.Error(), "no such app") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,63 @@
+// Framework runs shell commands as real Mesos tasks in Docker containers, for
+// tests.
+//
+// One binary is both halves: started by hand it is a scheduler (v1 scheduler
+// API), started by a Mesos agent inside a container it is the executor (v1
+// executor API). The image must hold it at /framework, and /bin/sh.
+//
+//	framework -master http://127.0.0.1:6060/master -image test/framework -n 2 -name web.kit \
+//	    -label team=search -env MARATHON_APP_ID=/kit/web 'echo hello; sleep 60'
+//
+// The scheduler prints one line for each update of a task and runs until it is
+// killed; then its tasks are killed too. The executor says nothing, so that what
+// the container prints is the command's alone.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+)
+
+type object = map[string]any
+
+// pairs are KEY=VALUE flags, in the shape of labels and variables.
+type pairs []object
+
+func (p *pairs) String() string { return "" }
+
+// Set adds one.
+func (p *pairs) Set(s string) error {
+	k, v, ok := strings.Cut(s, "=")
+	if !ok {
+		return errors.New("want key=value, got " + s)
+	}
+	*p = append(*p, object{"key": k, "name": k, "value": v})
+	return nil
+}
+
+func main() {
+	err := run()
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+func run() error {
+	if os.Getenv("MESOS_EXECUTOR_ID") != "" {
+		return execute()
+	}
+	var s scheduler
+	master := flag.String("master", "http://127.0.0.1:6060/master", "master `URL`")
+	flag.StringVar(&s.framework, "framework", "kit", "name of the framework")
+	flag.StringVar(&s.image, "image", "test/framework", "Docker image that holds /framework")
+	flag.IntVar(&s.n, "n", 1, "tasks")
+	flag.StringVar(&s.name, "name", "web.kit", "task name; ids are NAME.0, NAME.1, ...")
+	flag.StringVar(&s.network, "network", "HOST", "HOST or BRIDGE; the executor must reach the agent, so HOST on loopback")
+	flag.Var(&s.labels, "label", "task label `key=value`, repeatable")
+	flag.Var(&s.env, "env", "environment `key=value`, repeatable")
+	flag.Parse()
+	s.url, s.command = *master+"/api/v1/scheduler", flag.Arg(0)
+	return s.run()
+}

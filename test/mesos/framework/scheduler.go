@@ -1,0 +1,83 @@
+package main
+
+import "fmt"
+
+// A scheduler launches n equal tasks as offers come.
+type scheduler struct {
+	url, framework, image, name, network, command string
+	n                                             int
+	labels, env                                   pairs
+
+	stream   string // Mesos-Stream-Id
+	id       any    // of the framework
+	launched int
+}
+
+func (s *scheduler) run() error {
+	res, err := post(s.url, "", object{"type": "SUBSCRIBE", "subscribe": object{
+		"framework_info": object{"user": "root", "name": s.framework, "failover_timeout": 0}}})
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	s.stream = res.Header.Get("Mesos-Stream-Id")
+	return fmt.Errorf("subscription ended: %w", events(res.Body, s.event))
+}
+
+func (s *scheduler) event(e object) error {
+	switch e["type"] {
+	case "SUBSCRIBED":
+		s.id = e["subscribed"].(object)["framework_id"]
+		fmt.Println("framework", s.id.(object)["value"])
+	case "OFFERS":
+		for _, o := range e["offers"].(object)["offers"].([]any) {
+			if err := s.accept(o.(object)); err != nil {
+				return err
+			}
+		}
+	case "UPDATE":
+		u := e["update"].(object)["status"].(object)
+		fmt.Println(u["task_id"].(object)["value"], u["state"], u["message"])
+		if uuid, ok := u["uuid"]; ok {
+			return s.call("ACKNOWLEDGE", "acknowledge", object{"agent_id": u["agent_id"], "task_id": u["task_id"], "uuid": uuid})
+		}
+	}
+	return nil
+}
+
+// accept takes an offer whole, with all tasks that are still to be launched.
+func (s *scheduler) accept(offer object) error {
+	if s.launched >= s.n {
+		return s.call("DECLINE", "decline", object{"offer_ids": []any{offer["id"]}, "filters": object{"refuse_seconds": 3600}})
+	}
+	var tasks []object
+	for s.launched < s.n {
+		tasks = append(tasks, s.task(offer["agent_id"]))
+	}
+	return s.call("ACCEPT", "accept", object{"offer_ids": []any{offer["id"]}, "filters": object{"refuse_seconds": 3600},
+		"operations": []object{{"type": "LAUNCH", "launch": object{"task_infos": tasks}}}})
+}
+
+func (s *scheduler) task(agent any) object {
+	id := fmt.Sprintf("%s.%d", s.name, s.launched)
+	s.launched++
+	share := []object{scalar("cpus", 0.01), scalar("mem", 16)}
+	variables := append(pairs{{"name": "MESOS_TASK_ID", "value": id}}, s.env...)
+	return object{"name": s.name, "task_id": object{"value": id}, "agent_id": agent, "resources": share,
+		"labels": object{"labels": s.labels}, "data": []byte(s.command),
+		"executor": object{"executor_id": object{"value": id}, "framework_id": s.id, "name": "kit", "type": "CUSTOM", "resources": share,
+			"command":   object{"value": "exec /framework", "shell": true, "environment": object{"variables": variables}},
+			"container": object{"type": "DOCKER", "docker": object{"image": s.image, "network": s.network}}}}
+}
+
+func scalar(name string, value float64) object {
+	return object{"name": name, "type": "SCALAR", "scalar": object{"value": value}}
+}
+
+func (s *scheduler) call(kind, field string, body object) error {
+	res, err := post(s.url, s.stream, object{"type": kind, "framework_id": s.id, field: body})
+	if err == nil {
+		err = res.Body.Close()
+	}
+	return err
+}

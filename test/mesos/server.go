@@ -1,0 +1,219 @@
+// Package mesos starts a real Mesos, master and agent in one process, for
+// tests, and runs Docker containers as its tasks; the scripts beside this file
+// install and start it.
+//
+// The way of the data: Start -> a Server; Server.Run -> a framework (the program
+// in framework/) whose tasks are containers; the test's end stops all of it.
+package mesos
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// image holds a shell and the program framework/.
+const image = "mesoscope-test/framework"
+
+// A Server is a running master and agent.
+type Server struct {
+	Master string // http://127.0.0.1:PORT/master
+	Agent  string // http://127.0.0.1:PORT/slave(1)
+
+	t       testing.TB
+	dir     string // of the installation
+	work    string
+	port    int
+	program string // framework/
+}
+
+// Start installs Mesos if it is not there, starts it, and ends it with the
+// test. What the machine lacks skips the test with a word on it, and fails it
+// when CI is set. The image test/busybox has to be there.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	_, file, _, _ := runtime.Caller(0)
+	here := filepath.Dir(file)
+	out, err := exec.Command("bash", filepath.Join(here, "install.sh")).Output()
+	if err != nil {
+		text := fmt.Sprintf("Mesos cannot be installed; run test/mesos/install.sh: %v", err)
+		if os.Getenv("CI") != "" {
+			t.Fatal(text)
+		}
+		t.Skip(text)
+	}
+	s := &Server{t: t, dir: strings.TrimSpace(string(out)), work: t.TempDir(), port: freePort(t)}
+	s.Master = fmt.Sprintf("http://127.0.0.1:%d/master", s.port)
+	s.Agent = fmt.Sprintf("http://127.0.0.1:%d/slave(1)", s.port)
+	s.makeImage(filepath.Join(here, "framework"))
+	s.Again()
+	t.Cleanup(func() {
+		s.Kill()
+		s.removeContainers()
+	})
+	return s
+}
+
+// Again starts a server that was killed, at the same address with the same
+// work folder.
+func (s *Server) Again() {
+	s.t.Helper()
+	_, file, _, _ := runtime.Caller(0)
+	cmd := exec.Command("bash", filepath.Join(filepath.Dir(file), "start.sh"), s.dir, strconv.Itoa(s.port), s.work)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("start Mesos: %v\n%s", err, out)
+	}
+}
+
+// Kill is SIGKILL to master and agent; the containers run on.
+func (s *Server) Kill() {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.work, "pid"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL) // may have ended already
+	for end := time.Now().Add(10 * time.Second); syscall.Kill(pid, 0) == nil && time.Now().Before(end); {
+		if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err != nil || bytes.Contains(state, []byte(") Z ")) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (s *Server) makeImage(source string) {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	s.program = filepath.Join(dir, "framework")
+	build := exec.Command("go", "build", "-o", s.program, ".")
+	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		s.t.Fatalf("build the framework: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM test/busybox\nCOPY framework /framework\n"), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	if out, err := exec.Command("docker", "build", "-q", "-t", image, dir).CombinedOutput(); err != nil {
+		s.t.Fatalf("make the image %s (test/docker/start.sh makes test/busybox): %v\n%s", image, err, out)
+	}
+}
+
+// removeContainers removes the containers whose sandbox is of this Mesos.
+func (s *Server) removeContainers() {
+	out, err := exec.Command("docker", "ps", "-aq", "--no-trunc", "--filter", "ancestor="+image).Output()
+	if err != nil {
+		s.t.Errorf("list containers: %v", err)
+		return
+	}
+	for id := range strings.FieldsSeq(string(out)) {
+		binds, err := exec.Command("docker", "inspect", "-f", "{{.HostConfig.Binds}}", id).Output()
+		if err == nil && strings.Contains(string(binds), s.work) {
+			_ = exec.Command("docker", "rm", "-f", "-v", id).Run() // it may be going by itself
+		}
+	}
+}
+
+// A Framework runs tasks of one app.
+type Framework struct {
+	ID string
+
+	t    testing.TB
+	cmd  *exec.Cmd
+	done chan struct{}
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+// Tasks say what to run.
+type Tasks struct {
+	Framework string            // its name
+	Name      string            // of the task; ids are NAME.0, NAME.1, …
+	N         int               // how many
+	Labels    map[string]string // of the task
+	Env       map[string]string //
+	Command   string            // for the shell
+}
+
+// Run starts a framework and its tasks.
+func (s *Server) Run(o Tasks) *Framework {
+	s.t.Helper()
+	args := []string{"-master", s.Master, "-image", image, "-framework", o.Framework, "-name", o.Name, "-n", strconv.Itoa(o.N)}
+	for k, v := range o.Labels {
+		args = append(args, "-label", k+"="+v)
+	}
+	for k, v := range o.Env {
+		args = append(args, "-env", k+"="+v)
+	}
+	f := &Framework{t: s.t, cmd: exec.Command(s.program, append(args, o.Command)...), done: make(chan struct{})}
+	f.cmd.Stdout, f.cmd.Stderr = f, f
+	if err := f.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() { defer close(f.done); _ = f.cmd.Wait() }()
+	s.t.Cleanup(f.Stop)
+	f.Wait("its id", func(said string) bool {
+		_, rest, ok := strings.Cut(said, "framework ")
+		f.ID, _, _ = strings.Cut(rest, "\n")
+		return ok && strings.Contains(rest, "\n")
+	})
+	return f
+}
+
+// Write takes what the framework says.
+func (f *Framework) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.said.Write(p)
+}
+
+// Said is one line for each update of a task: "NAME.0 TASK_RUNNING".
+func (f *Framework) Said() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.said.String()
+}
+
+// Wait waits until the framework has said something.
+func (f *Framework) Wait(what string, ok func(said string) bool) {
+	f.t.Helper()
+	for end := time.Now().Add(90 * time.Second); !ok(f.Said()); time.Sleep(20 * time.Millisecond) {
+		select {
+		case <-f.done:
+			f.t.Fatalf("the framework has ended before %s:\n%s", what, f.Said())
+		default:
+		}
+		if time.Now().After(end) {
+			f.t.Fatalf("%s: waited in vain:\n%s", what, f.Said())
+		}
+	}
+}
+
+// Stop ends the framework, and its tasks with it.
+func (f *Framework) Stop() {
+	_ = f.cmd.Process.Kill() // it may have ended
+	<-f.done
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
