@@ -76,6 +76,8 @@ func (d *engine) start() {
 	d.t.Helper()
 	d.cmd = exec.Command("dockerd", d.args...)
 	d.cmd.Stdout, d.cmd.Stderr = d.said, d.said
+	// With --bridge none it removes docker0, which is that of the machine's own engine.
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
