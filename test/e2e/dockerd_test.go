@@ -292,7 +292,7 @@ output: {elasticsearch: {hosts: [%q]}}
 				}
 				for text, n := range got[stream] {
 					if n != 0 {
-						return fmt.Errorf("%s %s: stored %+d times more than dockerd wrote it: %d bytes %.200q%s", w.name, stream, n, len(text), text, around(sink, w.id, stream, text))
+						return fmt.Errorf("%s %s: stored and written by dockerd differ by %+d: %d bytes %.200q%s", w.name, stream, n, len(text), text, around(sink, w.id, stream, text))
 					}
 				}
 			}
