@@ -98,6 +98,7 @@ type Discoverer struct {
 	joined     map[string]Container // what Mesos and Marathon have said of a container
 	frameworks map[string]string    // names by id, of all that were ever seen
 	since      map[string]time.Time // when a container began to wait for facts
+	asking     map[string]asking    // by container id
 
 	dirty bool
 	said  map[string]bool
@@ -133,6 +134,7 @@ func New(opt Options) (*Discoverer, error) {
 		joined:     make(map[string]Container),
 		frameworks: make(map[string]string),
 		since:      make(map[string]time.Time),
+		asking:     make(map[string]asking),
 	}
 	if err := d.newMesos(); err != nil {
 		return nil, err

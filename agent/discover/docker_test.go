@@ -413,9 +413,10 @@ func TestExcludedCopyGoes(t *testing.T) {
 	opt.Docker.Exclude = []string{"one"}
 	s = discoverFor(t, opt)
 	until(t, "its end", 10*time.Second, func() bool { _, err := os.Stat(filepath.Dir(path)); return os.IsNotExist(err) })
-	if x := s.d.Excluded(); len(x) != 1 || x[0].ID != id {
-		t.Errorf("excluded: %v", x)
-	}
+	until(t, "that it is listed as excluded", 10*time.Second, func() bool { // just after its copy has gone
+		x := s.d.Excluded()
+		return len(x) == 1 && x[0].ID == id
+	})
 }
 
 // A lockedBuffer is a log that is read while it is written.

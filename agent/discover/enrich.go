@@ -52,6 +52,7 @@ func (d *Discoverer) wait(c *Container) {
 	task := d.mesos != nil && c.ofMesos() && !c.joined()
 	app := d.apps != nil && c.Marathon != nil && !d.apps.knows(c.Marathon.ID)
 	if !task && !app {
+		delete(d.asking, c.ID)
 		return
 	}
 	since, seen := d.since[c.ID]
@@ -66,12 +67,40 @@ func (d *Discoverer) wait(c *Container) {
 	age := time.Since(since)
 	c.Waiting = age < limit
 	if age >= mesosLate {
+		delete(d.asking, c.ID)
 		return
 	}
-	d.again[c.ID] = true
+	next := since.Add(mesosLate)
+	if c.Waiting {
+		next = since.Add(limit)
+	}
+	d.asking[c.ID] = asking{task: task, next: next}
 	if task {
 		d.mesos.ask()
 	}
+}
+
+// asking is for a container of which Mesos or Marathon may come to know more.
+// An answer builds it again, and so does time, at next; in between there is
+// nothing to build, which counts where thousands of containers are asked for.
+type asking struct {
+	task bool // it is the Mesos agent that is asked
+	next time.Time
+}
+
+// askOn goes on asking, and returns the containers whose time has come.
+func (d *Discoverer) askOn() (due []string) {
+	task, now := false, time.Now()
+	for id, a := range d.asking {
+		task = task || a.task
+		if !now.Before(a.next) {
+			due = append(due, id)
+		}
+	}
+	if task {
+		d.mesos.ask()
+	}
+	return due
 }
 
 // takeState takes over a new state of the Mesos agent.
@@ -96,6 +125,7 @@ func (d *Discoverer) touchTasks() {
 func (d *Discoverer) forget(id string) {
 	delete(d.joined, id)
 	delete(d.since, id)
+	delete(d.asking, id)
 	d.switchedOn(id)
 }
 

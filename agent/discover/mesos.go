@@ -288,9 +288,13 @@ func (c *Container) remember(old Container) {
 	if old.Marathon != nil {
 		c.Marathon = old.Marathon
 	}
+	if len(old.From) == 0 {
+		return
+	}
+	c.ownFrom(len(old.From))
 	for key, from := range old.From {
 		if strings.HasPrefix(key, "mesos.") || strings.HasPrefix(key, "marathon.") {
-			c.note(from, key)
+			c.From[key] = from
 		}
 	}
 }

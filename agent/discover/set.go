@@ -60,7 +60,7 @@ func (d *Discoverer) lookAt(id string) {
 func (d *Discoverer) lookAgain() {
 	ids := d.again
 	d.again = make(map[string]bool)
-	for _, id := range d.files.torn() {
+	for _, id := range slices.Concat(d.files.torn(), d.askOn()) {
 		ids[id] = true
 	}
 	for id := range ids {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	fastjson "github.com/go-json-experiment/json/v1" // as encoding/json, in half the time
 )
 
 // storedName is the file in which a Container is written down beside its held
@@ -54,7 +56,7 @@ func ReadContainer(dir string) (Container, error) {
 		return Container{}, fmt.Errorf("read stored container: %w", err)
 	}
 	var c Container
-	if err := json.Unmarshal(data, &c); err != nil {
+	if err := fastjson.Unmarshal(data, &c); err != nil {
 		return Container{}, fmt.Errorf("read stored container %s: %w", path, err)
 	}
 	if c.ID == "" {

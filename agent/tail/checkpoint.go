@@ -8,7 +8,10 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
+
+	fastjson "github.com/go-json-experiment/json/v1" // as encoding/json, in half the time
 )
 
 // A state is what the checkpoint knows of one source.
@@ -123,11 +126,8 @@ func decodeRecord(line []byte, s *state) bool {
 	if len(line) < 10 || line[8] != ' ' {
 		return false
 	}
-	var sum uint32
-	if _, err := fmt.Sscanf(string(line[:8]), "%08x", &sum); err != nil {
-		return false
-	}
-	return crc32.Checksum(line[9:], castagnoli) == sum && json.Unmarshal(line[9:], s) == nil && s.ID != ""
+	sum, err := strconv.ParseUint(string(line[:8]), 16, 32)
+	return err == nil && crc32.Checksum(line[9:], castagnoli) == uint32(sum) && fastjson.Unmarshal(line[9:], s) == nil && s.ID != ""
 }
 
 func appendRecord(dst []byte, s state) ([]byte, error) {
