@@ -2,6 +2,7 @@ package discover
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -168,6 +169,49 @@ func TestSwitchedOff(t *testing.T) {
 	}
 	if off, err := os.ReadDir(opt.OffDir); err != nil || len(off) != 0 {
 		t.Errorf("still off: %v, %v", off, err)
+	}
+}
+
+// TestExecutorInDocker: where the Mesos agent runs in Docker, the container that
+// only repeats what the task's own container prints is not read.
+func TestExecutorInDocker(t *testing.T) {
+	r := newFakeRoot(t)
+	s := discoverFor(t, Options{Docker: config.Docker{Root: r.root}})
+	task, executor := fullID("a1"), fullID("b2")
+	r.mesosTask(executor, mesosName+".executor")
+	r.mesosTask(task, mesosName)
+	s.container(task, func(Container) bool { return true })
+	until(t, "its exclusion", 10*time.Second, func() bool { return s.d.Excludes(executor) })
+	if got := s.d.Excluded(); len(got) != 1 || got[0].Rule != executorRule || s.everSeen(executor) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestMesosAfterUs: an agent that starts later than this process is asked as
+// soon as a container of Mesos comes, and its switches count from the first line.
+func TestMesosAfterUs(t *testing.T) {
+	r, f := newFakeRoot(t), newFakeMesos(t, oneTask(`{"key":"mesoscope.logs.enabled","value":"false"}`))
+	address := f.Listener.Addr().String()
+	f.Close()
+	d, err := New(Options{Docker: config.Docker{Root: r.root}, Mesos: config.Mesos{Agent: f.URL}, OffDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.mesos.quiet = true // as if nobody had configured it
+	s := follow(t, d)
+	s.wait("the first set", func(map[string]Container) bool { return true })
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &httptest.Server{Listener: l, Config: &http.Server{Handler: f.Config.Handler}}
+	again.Start()
+	t.Cleanup(again.Close)
+	id := fullID("a1")
+	r.mesosTask(id, mesosName)
+	until(t, "its exclusion", 10*time.Second, func() bool { return s.d.Excludes(id) })
+	if s.everSeen(id) {
+		t.Error("it was to be read")
 	}
 }
 
