@@ -2,7 +2,6 @@ package discover
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -190,23 +189,15 @@ func TestExecutorInDocker(t *testing.T) {
 // TestMesosAfterUs: an agent that starts later than this process is asked as
 // soon as a container of Mesos comes, and its switches count from the first line.
 func TestMesosAfterUs(t *testing.T) {
-	r, f := newFakeRoot(t), newFakeMesos(t, oneTask(`{"key":"mesoscope.logs.enabled","value":"false"}`))
-	address := f.Listener.Addr().String()
-	f.Close()
+	r, f := newFakeRoot(t), newFakeMesos(t, "404")
 	d, err := New(Options{Docker: config.Docker{Root: r.root}, Mesos: config.Mesos{Agent: f.URL}, OffDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.mesos.quiet = true // as if nobody had configured it
 	s := follow(t, d)
-	s.wait("the first set", func(map[string]Container) bool { return true })
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again := &httptest.Server{Listener: l, Config: &http.Server{Handler: f.Config.Handler}}
-	again.Start()
-	t.Cleanup(again.Close)
+	until(t, "a look in vain", 10*time.Second, func() bool { return f.asked.Load() == 2 })
+	f.state.Store(ptr(oneTask(`{"key":"mesoscope.logs.enabled","value":"false"}`)))
 	id := fullID("a1")
 	r.mesosTask(id, mesosName)
 	until(t, "its exclusion", 10*time.Second, func() bool { return s.d.Excludes(id) })
