@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -51,6 +52,9 @@ func newApps(cfg config.Mesos, a mesos.Access, log *slog.Logger, m *metrics) (*a
 // join adds the labels of c's app. Those of another version than the one that c
 // runs are not c's; only the switches among them are for all.
 func (a *apps) join(c *Container) {
+	if !isApp(c.Marathon.ID) {
+		return
+	}
 	a.mu.Lock()
 	now, known := a.known[c.Marathon.ID]
 	if !a.wanted[c.Marathon.ID] {
@@ -81,8 +85,15 @@ func (a *apps) join(c *Container) {
 	c.Marathon = &next
 }
 
-// knows says whether Marathon has said what it knows of an app.
+// isApp says whether id can be an app's: it may be from an environment, where
+// anybody can set it.
+func isApp(id string) bool { return len(id) > 1 && id[0] == '/' }
+
+// knows says whether nothing more is to be expected of Marathon about an app.
 func (a *apps) knows(id string) bool {
+	if !isApp(id) {
+		return true
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	_, ok := a.known[id]
@@ -163,8 +174,13 @@ func (a *apps) look(ctx context.Context, changed func()) error {
 			}
 			app = mesos.App{} // nothing, and nobody needs to wait for it
 		} else if err != nil {
-			first = err
-			break // the others would wait as long for the same answer
+			if first == nil {
+				first = err
+			}
+			if ofAll(err) {
+				break
+			}
+			continue
 		}
 		a.mu.Lock()
 		if before, known := a.known[id]; !known || !reflect.DeepEqual(before, app) {
@@ -177,4 +193,12 @@ func (a *apps) look(ctx context.Context, changed func()) error {
 		changed()
 	}
 	return first
+}
+
+// ofAll says whether an error about one app is one about Marathon: the next app
+// would only wait as long for the same.
+func ofAll(err error) bool {
+	var transport *url.Error
+	var status *mesos.StatusError
+	return errors.As(err, &transport) || errors.As(err, &status) && status.Code >= 500 || mesos.Denied(err) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -2,6 +2,8 @@ package discover
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -63,5 +65,47 @@ func TestMarathonPod(t *testing.T) {
 	}
 	if _, err := a.client.App(t.Context(), "/none"); err == nil || !strings.Contains(err.Error(), "no such app") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestOneBadApp: an app that Marathon cannot tell of keeps no other from being
+// known, and what cannot be an app is not asked for.
+func TestOneBadApp(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		switch r.URL.Path {
+		case "/v2/apps/a":
+			w.WriteHeader(http.StatusBadRequest)
+		case "/v2/apps/b":
+			fmt.Fprint(w, "no JSON")
+		case "/v2/apps/c":
+			fmt.Fprint(w, `{"app":{"id":"/other"}}`)
+		default:
+			fmt.Fprintf(w, `{"app":{"id":%q}}`, strings.TrimPrefix(r.URL.Path, "/v2/apps"))
+		}
+	}))
+	defer server.Close()
+	a, err := newApps(config.Mesos{Marathon: []string{server.URL}}, mesosAccessOf(t, config.Mesos{}), nil, mustMetrics(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := []string{"/a", "/b", "/c", "/web", "/", "", "web"}
+	for _, id := range ids {
+		a.join(&Container{Marathon: &App{ID: id}})
+	}
+	err = a.look(t.Context(), func() {})
+	if err == nil || !strings.Contains(err.Error(), "400") || !a.knows("/web") || a.knows("/a") || len(asked) != 4 {
+		t.Errorf("%v; asked for %v", err, asked)
+	}
+	for _, id := range ids[4:] {
+		if !a.knows(id) {
+			t.Errorf("%q is waited for", id)
+		}
+	}
+	// What has gone is not asked for.
+	a.only(map[string]bool{"/web": true})
+	if a.look(t.Context(), func() {}) != nil || len(asked) != 5 {
+		t.Errorf("asked for %v", asked)
 	}
 }
