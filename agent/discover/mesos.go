@@ -246,8 +246,8 @@ func (d *directoryOfTasks) join(c *Container) {
 	}
 	c.fact(&m.AgentID, keyAgent, agent, from, true)
 	c.fact(&m.FrameworkID, keyFramework, e.Framework.ID, from, true)
-	if c.fact(&m.FrameworkName, keyFrameName, e.Framework.Name, from, true); m.FrameworkName != "" {
-		c.note(from, keyFrameName)
+	if c.fact(&m.FrameworkName, keyFrameName, e.Framework.Name, from, true); e.Framework.Name != "" {
+		c.note(from, keyFrameName) // also where both agree
 	}
 	c.fact(&m.ExecutorID, keyExecutor, e.ID, from, true)
 	c.fact(&m.ContainerID, keyContainer, e.ContainerID, from, false)

@@ -1,11 +1,13 @@
 package discover
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -120,7 +122,7 @@ func (w *mesosWatch) run(ctx context.Context, out chan<- *mesos.State) {
 				return
 			}
 		}
-		sleep(ctx, max(mesosHurry, mesosShare*time.Since(began)))
+		sleep(ctx, pause(time.Since(began), err))
 		wait := mesosPoll
 		if err != nil && (w.answered.Load() || !w.quiet) {
 			wait = mesosRetry
@@ -137,13 +139,23 @@ func (w *mesosWatch) run(ctx context.Context, out chan<- *mesos.State) {
 	}
 }
 
+// pause is the least time between an answer that took so long and the next
+// question.
+func pause(took time.Duration, err error) time.Duration {
+	most := mesosPoll
+	if err != nil {
+		most = mesosRetry // one that hangs does nothing for us
+	}
+	return max(mesosHurry, min(mesosShare*took, most))
+}
+
 // look asks the agents in turn until one answers, and from then on that one. An
 // agent that restarts says which containers there are before it says what they
 // are of.
 func (w *mesosWatch) look(ctx context.Context, fresh bool) (*mesos.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateTime)
 	defer cancel()
-	var all error
+	var all, absent error
 	for i, a := range w.agents {
 		s, err := a.State(ctx, fresh)
 		if err == nil {
@@ -151,15 +163,25 @@ func (w *mesosWatch) look(ctx context.Context, fresh bool) (*mesos.State, error)
 			w.answered.Store(true)
 			return s, nil
 		}
+		if nobody(err) {
+			absent = errors.Join(absent, err)
+			continue
+		}
 		all = errors.Join(all, err)
 		var status *mesos.StatusError
 		if errors.As(err, &status) && status.Code == 503 {
 			if list, err := a.Containers(ctx); err == nil && len(list) > 0 {
-				return &mesos.State{Executors: list}, all
+				return &mesos.State{Executors: list, Recovering: true}, all
 			}
 		}
 	}
-	return nil, all
+	return nil, cmp.Or(all, absent) // what somebody answers is more than that nobody else is there
+}
+
+// nobody says whether there was nobody to answer.
+func nobody(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // say says once what is wrong, and once that it is right again; it returns what
@@ -172,13 +194,15 @@ func (w *mesosWatch) say(err error, before string) string {
 		return ""
 	case err == nil:
 		return ""
+	case w.quiet && !w.answered.Load() && nobody(err):
+		return before
 	}
 	w.m.errors.WithLabelValues("mesos").Inc()
 	kind := "away"
 	if mesos.Denied(err) {
 		kind = "denied"
 	}
-	if kind == before || w.quiet && !w.answered.Load() && kind == "away" {
+	if kind == before {
 		return before
 	}
 	if kind == "denied" {
