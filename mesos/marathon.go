@@ -30,7 +30,7 @@ type MarathonClient struct {
 // NewMarathon is for the Marathons at URLs, "http://m1:8080". Nothing is asked
 // yet.
 func NewMarathon(urls []string, access Access) (*MarathonClient, error) {
-	m := &MarathonClient{access: access, http: newHTTP(access)}
+	m := &MarathonClient{access: access, http: newHTTP(access, false)}
 	for _, base := range urls {
 		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return nil, fmt.Errorf("%q is not the URL of a Marathon; write http://m1:8080", base)
