@@ -23,6 +23,9 @@ type Access struct {
 	User, Password string // basic; User "" = none
 	Token          string // bearer; "" = none
 	CAs            *x509.CertPool
+	// Renew, if set, gives the credentials of each request instead, as tokens
+	// expire.
+	Renew func() (Access, error)
 }
 
 // answerTime is how long an agent may take to begin its answer: one that
@@ -56,6 +59,11 @@ func (a Access) request(ctx context.Context, url string) (*http.Request, error) 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
+	}
+	if a.Renew != nil {
+		if a, err = a.Renew(); err != nil {
+			return nil, err // it names the file
+		}
 	}
 	switch {
 	case a.Token != "":

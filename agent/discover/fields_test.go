@@ -105,6 +105,9 @@ func TestWithAttrs(t *testing.T) {
 	if !maps.Equal(c.Labels, before) || len(c.From) != 1 {
 		t.Error("the original was changed")
 	}
+	if moved := WithAttrs(c, map[string]string{switchDataset: "mesos.web"}); moved.Dataset != "mesos.web" {
+		t.Errorf("its lines go elsewhere than it wants: %+v", moved)
+	}
 	if again := WithAttrs(got, map[string]string{"tag": "t"}); !reflect.DeepEqual(again, got) {
 		t.Errorf("again: %+v", again)
 	}

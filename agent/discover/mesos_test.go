@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -340,6 +341,41 @@ func TestRecalled(t *testing.T) {
 	c := s.container(id, func(c Container) bool { return true })
 	if c.Waiting || c.Mesos.TaskID != "t" || c.Mesos.FrameworkName != "n" || c.Name != mesosName || c.From["name"] != fromConfig {
 		t.Errorf("%+v %+v", c, c.Mesos)
+	}
+}
+
+// TestTokenExpires: a token that is written anew is used from then on, and an
+// expired one is not called missing.
+func TestTokenExpires(t *testing.T) {
+	want := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+want {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprint(w, noTasks)
+	}))
+	defer server.Close()
+	cfg := config.Mesos{Agent: server.URL, TokenFile: filepath.Join(t.TempDir(), "token")}
+	write := func(token string) {
+		if err := os.WriteFile(cfg.TokenFile, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	var log lockedBuffer
+	w, err := newMesosWatch(cfg, mesosAccessOf(t, cfg), textLog(&log), mustMetrics(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = "two"
+	_, err = w.look(t.Context(), true)
+	if w.say(err, "") != "denied" || log.count("refuses the credentials") != 1 {
+		t.Errorf("%v: %s", err, log.String())
+	}
+	write("two")
+	if _, err = w.look(t.Context(), true); err != nil {
+		t.Error(err)
 	}
 }
 

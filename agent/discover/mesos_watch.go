@@ -39,6 +39,7 @@ const (
 type mesosWatch struct {
 	agents []*mesos.Agent // candidates; the first that answers stays
 	quiet  bool           // none of them was configured: no agent is no news
+	secret bool           // credentials were configured
 	asked  chan struct{}  // a token: somebody waits for an answer
 	log    *slog.Logger
 	m      *metrics
@@ -46,8 +47,8 @@ type mesosWatch struct {
 	answered atomic.Bool // the agent has, once
 }
 
-// access is what mesos.*_file name.
-func access(cfg config.Mesos) (a mesos.Access, err error) {
+// credentials reads those that are configured.
+func credentials(cfg config.Mesos) (a mesos.Access, err error) {
 	if cfg.CredentialsFile != "" {
 		if a.User, a.Password, err = config.Credentials(cfg.CredentialsFile); err != nil {
 			return a, fmt.Errorf("mesos.credentials_file: %w", err)
@@ -58,6 +59,16 @@ func access(cfg config.Mesos) (a mesos.Access, err error) {
 			return a, fmt.Errorf("mesos.token_file: %w", err)
 		}
 	}
+	return a, nil
+}
+
+// access is what mesos.*_file name.
+func access(cfg config.Mesos) (mesos.Access, error) {
+	a, err := credentials(cfg)
+	if err != nil {
+		return a, err
+	}
+	a.Renew = func() (mesos.Access, error) { return credentials(cfg) }
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)
 		if err != nil {
@@ -75,7 +86,8 @@ func newMesosWatch(cfg config.Mesos, a mesos.Access, log *slog.Logger, m *metric
 	if cfg.Agent == "" {
 		return nil, nil
 	}
-	w := &mesosWatch{asked: make(chan struct{}, 1), log: log, m: m, quiet: cfg.Agent == config.MesosAuto}
+	w := &mesosWatch{asked: make(chan struct{}, 1), log: log, m: m, quiet: cfg.Agent == config.MesosAuto,
+		secret: cfg.CredentialsFile != "" || cfg.TokenFile != ""}
 	urls := []string{cfg.Agent}
 	if w.quiet {
 		urls = []string{"http://127.0.0.1:5051"}
@@ -205,9 +217,12 @@ func (w *mesosWatch) say(err error, before string) string {
 	if kind == before {
 		return before
 	}
-	if kind == "denied" {
+	switch {
+	case kind == "denied" && w.secret:
+		w.log.Warn("mesos agent refuses the credentials of mesos.credentials_file or mesos.token_file (wrong, expired, or without the right to see its state); trying again, what was known stays", "err", err)
+	case kind == "denied":
 		w.log.Warn("mesos agent wants credentials, so containers go without what it knows of them; set mesos.credentials_file or mesos.token_file", "err", err)
-	} else {
+	default:
 		w.log.Warn("mesos agent cannot be asked; trying again, what was known stays", "err", err)
 	}
 	return kind
