@@ -70,22 +70,33 @@ func (b *bench) silentRoot(n int) (setup, error) {
 		return root, err
 	}
 	for i := range n {
-		if err := jsonfile.WriteConfig(root.dir, corpus.Container(i)); err != nil {
-			return root, err
-		}
-		w, err := jsonfile.Open(jsonfile.LogPath(root.dir, corpus.ID(i)), jsonfile.Options{})
-		if err != nil {
-			return root, err
-		}
-		line, stream := corpus.NewGenerator(i).AppendLine(nil, 1)
-		if err := w.WriteLine(stream, line, time.Now()); err != nil {
-			return root, err
-		}
-		if err := w.Close(); err != nil {
+		if err := silentContainer(root.dir, i); err != nil {
 			return root, err
 		}
 	}
 	return root, nil
+}
+
+// silentContainer makes container i with its first line.
+func silentContainer(root string, i int) error {
+	if err := jsonfile.WriteConfig(root, corpus.Container(i)); err != nil {
+		return err
+	}
+	return appendLine(root, i, 1)
+}
+
+// appendLine writes line number of a container.
+func appendLine(root string, container, number int) error {
+	w, err := jsonfile.Open(jsonfile.LogPath(root, corpus.ID(container)), jsonfile.Options{})
+	if err != nil {
+		return err
+	}
+	line, stream := corpus.NewGenerator(container).AppendLine(nil, number)
+	err = w.WriteLine(stream, line, time.Now())
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 // startAgent starts the binary over root and waits until lines lines are in s.

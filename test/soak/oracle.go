@@ -18,6 +18,9 @@ type history struct {
 	// tails are files with the rest of a line whose beginning was destroyed: it may
 	// count as a line there.
 	tails map[int]bool
+	// rests are files that begin with the rest of a line: without the checkpoint and
+	// the files before it, that counts as a line.
+	rests map[int]bool
 }
 
 // A truth is a line with what became of it.
@@ -31,7 +34,7 @@ type truth struct {
 }
 
 func (h *harness) readHistory(c *container) (*history, error) {
-	t := &history{c: c, times: map[int64]*truth{}, files: map[int]logFile{}, lost: map[int][]lostPart{}, tails: map[int]bool{}}
+	t := &history{c: c, times: map[int64]*truth{}, files: map[int]logFile{}, lost: map[int][]lostPart{}, tails: map[int]bool{}, rests: map[int]bool{}}
 	err := readJournal(c.spec.Journal, func(e entry) {
 		switch {
 		case e.Line != nil:
@@ -54,6 +57,9 @@ func (h *harness) readHistory(c *container) (*history, error) {
 				return nil, fmt.Errorf("journal of %s: line %d of %s is noted as %d", c.spec.Name, i+1, streams[k], l.N)
 			}
 			l.damaged = slices.ContainsFunc(l.Parts, t.destroyed)
+			for i, p := range l.Parts {
+				t.rests[p.File] = t.rests[p.File] || i > 0
+			}
 			if l.damaged {
 				for _, p := range l.Parts[1:] {
 					t.tails[p.File] = true

@@ -203,7 +203,7 @@ func (v *verdict) checkReceipt(t *history, file logFile, generation string, stre
 	if t.c.spec.Log.Compress && !t.alone(file) {
 		return // a compressed copy may have the inode of another file of the line
 	}
-	if !t.whole(file.N) || v.remnants[t.c.spec.ID+"/"+generation] {
+	if !t.whole(file.N) || v.shifted(t, file.N, generation) {
 		return
 	}
 	if want := t.number(stream, file.N); l.Total != want {
