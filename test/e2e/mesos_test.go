@@ -107,6 +107,19 @@ output:
 	ended("/shop/crash", "TASK_FAILED")
 	ended("/shop/web", "TASK_RUNNING")
 
+	// What Mesos never told while it was there cannot be known later.
+	within(t, 30*time.Second, "a line with labels of each running task", func() error {
+		labelled := map[string]bool{}
+		for _, l := range tasksOf(t, es) {
+			if strings.HasPrefix(l.Message, "/shop/web ") && len(l.Mesos.Task.Labels) > 0 {
+				labelled[l.Mesos.Task.ID] = true
+			}
+		}
+		if len(labelled) < apps["/shop/web"].n {
+			return fmt.Errorf("%d", len(labelled))
+		}
+		return nil
+	})
 	// Mesos goes while tasks run; the agent starts anew and has only what it
 	// wrote down of them; Mesos comes back, and knows nothing of them.
 	m.Kill()
