@@ -23,15 +23,27 @@ type Access struct {
 	User, Password string // basic; User "" = none
 	Token          string // bearer; "" = none
 	CAs            *x509.CertPool
+	// Renew, if set, gives the credentials of each request instead, as tokens
+	// expire.
+	Renew func() (Access, error)
 }
 
 // answerTime is how long an agent may take to begin its answer: one that
 // recovers can hang.
 const answerTime = 15 * time.Second
 
-func newHTTP(a Access) *http.Client {
+// maxAnswer bounds an answer, in bytes: a state of 100 MB is real.
+const maxAnswer = 256 << 20
+
+// newHTTP takes no proxy of the environment for what is near: a proxy's 127.0.0.1
+// is another one.
+func newHTTP(a Access, near bool) *http.Client {
+	proxy := http.ProxyFromEnvironment
+	if near {
+		proxy = nil
+	}
 	return &http.Client{Transport: &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy:                 proxy,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		TLSClientConfig:       &tls.Config{RootCAs: a.CAs},
 		ResponseHeaderTimeout: answerTime,
@@ -47,6 +59,11 @@ func (a Access) request(ctx context.Context, url string) (*http.Request, error) 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
+	}
+	if a.Renew != nil {
+		if a, err = a.Renew(); err != nil {
+			return nil, err // it names the file
+		}
 	}
 	switch {
 	case a.Token != "":
@@ -92,7 +109,25 @@ func (a Access) get(ctx context.Context, c *http.Client, url string) (*http.Resp
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // the status says enough
 		return nil, fmt.Errorf("%s: %w", url, &StatusError{resp.StatusCode, strings.Join(strings.Fields(string(text)), " ")})
 	}
+	resp.Body = &bounded{resp.Body, maxAnswer}
 	return resp, nil
+}
+
+// bounded fails when more has come than it may take.
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+var errTooLong = fmt.Errorf("the answer is longer than %d MiB", maxAnswer>>20)
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errTooLong
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // An Agent is the agent of a node, formerly called slave.
@@ -114,7 +149,7 @@ func NewAgent(base string, access Access) (*Agent, error) {
 	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("%q is not the URL of a Mesos agent; write http://127.0.0.1:5051", base)
 	}
-	return &Agent{base: strings.TrimRight(base, "/"), access: access, http: newHTTP(access), seed: maphash.MakeSeed()}, nil
+	return &Agent{base: strings.TrimRight(base, "/"), access: access, http: newHTTP(access, true), seed: maphash.MakeSeed()}, nil
 }
 
 // URL is where the agent is asked.

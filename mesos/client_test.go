@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -178,6 +179,36 @@ func TestAccess(t *testing.T) {
 	}
 	if _, err := token.client(t, Access{Token: "tok"}).State(context.Background(), false); err == nil || Denied(err) {
 		t.Errorf("an unknown authority: %v", err)
+	}
+}
+
+// TestBounded: an answer that does not end is an error that says so.
+func TestBounded(t *testing.T) {
+	text := recording(t, "state/1.11-running.json")
+	read := func(left int) error {
+		_, err := ReadState(&bounded{io.NopCloser(strings.NewReader(text)), int64(left)})
+		return err
+	}
+	if err := read(len(text) + 1); err != nil {
+		t.Error(err)
+	}
+	if err := read(len(text) / 2); !errors.Is(err, errTooLong) {
+		t.Error(err)
+	}
+}
+
+// TestNear: no proxy of the environment is asked for the agent of this node.
+func TestNear(t *testing.T) {
+	a, err := NewAgent("http://mesos.example:5051", Access{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := NewMarathon([]string{"http://m.example:8080"}, Access{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.http.Transport.(*http.Transport).Proxy != nil || m.http.Transport.(*http.Transport).Proxy == nil {
+		t.Error("the wrong one goes through a proxy")
 	}
 }
 

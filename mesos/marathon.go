@@ -30,7 +30,7 @@ type MarathonClient struct {
 // NewMarathon is for the Marathons at URLs, "http://m1:8080". Nothing is asked
 // yet.
 func NewMarathon(urls []string, access Access) (*MarathonClient, error) {
-	m := &MarathonClient{access: access, http: newHTTP(access)}
+	m := &MarathonClient{access: access, http: newHTTP(access, false)}
 	for _, base := range urls {
 		if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return nil, fmt.Errorf("%q is not the URL of a Marathon; write http://m1:8080", base)
@@ -120,11 +120,11 @@ func readApp(r io.Reader) (a App, err error) {
 const events = "?event_type=event_stream_attached&event_type=api_post_event&event_type=deployment_success" +
 	"&event_type=group_change_success&event_type=pod_created_event&event_type=pod_updated_event&event_type=app_terminated_event"
 
-// Events listens to the event stream and calls changed for each event, until
-// the stream or ctx ends; its error is never nil. Events come without order and
-// are lost while nobody listens: they say that it is time to ask, nothing else.
-// Marathon sends the first one at once.
-func (m *MarathonClient) Events(ctx context.Context, changed func()) error {
+// Events listens to the event stream and calls heard for each event with its
+// name and its JSON, until the stream or ctx ends; its error is never nil.
+// Events come without order and are lost while nobody listens: they say that it
+// is time to ask, nothing else. Marathon sends the first one at once.
+func (m *MarathonClient) Events(ctx context.Context, heard func(name, data string)) error {
 	var all error
 	for _, base := range m.urls {
 		req, err := m.access.request(ctx, base+"/v2/events"+events)
@@ -143,7 +143,7 @@ func (m *MarathonClient) Events(ctx context.Context, changed func()) error {
 			continue
 		}
 		defer resp.Body.Close()
-		return listen(resp.Body, changed)
+		return listen(resp.Body, heard)
 	}
 	return all
 }
@@ -151,16 +151,18 @@ func (m *MarathonClient) Events(ctx context.Context, changed func()) error {
 // longestEvent bounds one line of the stream: a deployment's names all its apps.
 const longestEvent = 16 << 20
 
-func listen(r io.Reader, changed func()) error {
+func listen(r io.Reader, heard func(name, data string)) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, longestEvent)
+	name := ""
 	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), "event:"); ok {
+			name = strings.TrimSpace(text)
+		}
 		// Old Marathons know no event_type and send everything, status updates
 		// of all tasks among it.
-		if name, ok := strings.CutPrefix(lines.Text(), "event:"); ok {
-			if name = strings.TrimSpace(name); strings.Contains(events, "="+name) {
-				changed()
-			}
+		if data, ok := strings.CutPrefix(lines.Text(), "data:"); ok && name != "" && strings.Contains(events+"&", "="+name+"&") {
+			heard(name, data)
 		}
 	}
 	if err := lines.Err(); err != nil {

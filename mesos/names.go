@@ -10,17 +10,25 @@ const uuid = `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`
 // containerName: "mesos-<container>" up to 0.22 and since 1.4,
 // "mesos-<agent>.<container>" between; ".executor" is behind it where the agent
 // itself runs in Docker.
-var containerName = regexp.MustCompile(`^mesos-(?:([0-9a-zA-Z-]+-S\d+)\.)?(` + uuid + `)(?:\.executor)?$`)
+var containerName = regexp.MustCompile(`^mesos-(?:([0-9a-zA-Z-]+-S\d+)\.)?(` + uuid + `)(\.executor)?$`)
 
-// ContainerName cuts the name that an agent gives a Docker container, without
-// its leading slash, into the agent's id ("" if the name has none) and Mesos'
-// own id of the container.
-func ContainerName(name string) (agentID, containerID string, ok bool) {
+// A ContainerName is what the name says that an agent gives a Docker container.
+type ContainerName struct {
+	AgentID     string // "" if the name has none
+	ContainerID string // Mesos' own
+	// Executor says that this is not the task's own container: the agent runs
+	// in Docker, and in this one runs the executor that waits for the task and
+	// prints what that prints.
+	Executor bool
+}
+
+// ParseContainerName reads a container's name, without its leading slash.
+func ParseContainerName(name string) (ContainerName, bool) {
 	m := containerName.FindStringSubmatch(name)
 	if m == nil {
-		return "", "", false
+		return ContainerName{}, false
 	}
-	return m[1], m[2], true
+	return ContainerName{m[1], m[2], m[3] != ""}, true
 }
 
 // SandboxTarget is where a task finds its sandbox in its Docker container.

@@ -1,14 +1,17 @@
 package mesos
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestContainerName(t *testing.T) {
 	const id = "f67a5e0b-91f9-474a-94a0-e2c6a3b28ea4"
 	f := func(name, agent, container string) {
 		t.Helper()
-		a, c, ok := ContainerName(name)
-		if a != agent || c != container || ok != (container != "") {
-			t.Errorf("%s: %q %q %v", name, a, c, ok)
+		n, ok := ParseContainerName(name)
+		if n.AgentID != agent || n.ContainerID != container || n.Executor != strings.HasSuffix(name, ".executor") || ok != (container != "") {
+			t.Errorf("%s: %+v %v", name, n, ok)
 		}
 	}
 	f("mesos-"+id, "", id)

@@ -15,6 +15,9 @@ type State struct {
 	Hostname  string
 	Cluster   string // only agents before 0.23 tell
 	Executors []Executor
+	// Recovering says that the agent has no state to tell yet: Executors are
+	// those of Containers.
+	Recovering bool
 }
 
 // An Executor is one run of an executor: one container, whose sandbox is

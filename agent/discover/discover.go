@@ -96,7 +96,7 @@ type Discoverer struct {
 	apps       *apps                // nil: no Marathon
 	tasks      *directoryOfTasks    // nil: Mesos has said nothing yet
 	joined     map[string]Container // what Mesos and Marathon have said of a container
-	frameworks map[string]string    // names by id, of all that were ever seen
+	frameworks map[string]string    // names by id, of those that Mesos or a container here names
 	since      map[string]time.Time // when a container began to wait for facts
 	asking     map[string]asking    // by container id
 
@@ -281,7 +281,7 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 		case s := <-states:
 			d.takeState(s)
 		case <-news:
-			d.touchTasks()
+			d.touchApps()
 		}
 		if d.answered && (d.dirty || first && next == nil) {
 			d.dirty = false

@@ -400,6 +400,17 @@ func TestJournalLags(t *testing.T) {
 	}
 }
 
+// A container that went while its lines waited for what Mesos knows is read: it
+// does not wait for what nobody will say.
+func TestLeftoverWaitsForNobody(t *testing.T) {
+	f := &follower{id: fullID("1"), copy: newCopy(filepath.Join(t.TempDir(), "x"), func(os.FileInfo) bool { return false })}
+	f.know(Container{ID: f.id, Waiting: true})
+	r := &readback{followers: map[string]*follower{f.id: f}}
+	if c, ok := r.leftover(f.id); !ok || c.Waiting {
+		t.Errorf("%v %+v", ok, c)
+	}
+}
+
 // A container that a new rule excludes is not copied any further.
 func TestExcludedCopyGoes(t *testing.T) {
 	e := newFakeEngine(t)

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"mesoscope/mesos"
@@ -17,6 +18,11 @@ func (d *Discoverer) enrich(c *Container) {
 		old = d.recall(c.ID)
 	}
 	c.remember(old)
+	if app := c.Marathon; d.apps == nil && app != nil && app.Switches != nil {
+		next := *app
+		next.Switches = nil // nobody would ever say that they are gone
+		c.Marathon = &next
+	}
 	c.identify()
 	if c.ofMesos() {
 		if d.tasks != nil {
@@ -32,7 +38,7 @@ func (d *Discoverer) enrich(c *Container) {
 	if d.apps != nil && c.Marathon != nil {
 		d.apps.join(c)
 	}
-	if c.ofMesos() {
+	if c.ofMesos() || !before { // else what is written down would be read each time
 		d.joined[c.ID] = Container{Mesos: c.Mesos, Marathon: c.Marathon, From: mesosFacts(c.From)}
 	}
 	d.wait(c)
@@ -105,19 +111,40 @@ func (d *Discoverer) askOn() (due []string) {
 
 // takeState takes over a new state of the Mesos agent.
 func (d *Discoverer) takeState(s *mesos.State) {
+	if s.Recovering && d.tasks != nil {
+		return // it has told more before
+	}
+	before := d.tasks
+	if before == nil {
+		before = newDirectoryOfTasks(&mesos.State{})
+	}
 	d.tasks = newDirectoryOfTasks(s)
+	used := make(map[string]bool)
 	for _, e := range s.Executors {
+		used[e.Framework.ID] = true
 		if e.Framework.Name != "" {
 			d.frameworks[e.Framework.ID] = e.Framework.Name
 		}
 	}
-	d.touchTasks()
+	for id, c := range maps.Clone(d.joined) {
+		m := c.Mesos
+		if m == nil {
+			continue
+		}
+		used[m.FrameworkID] = true
+		if m.FrameworkName == "" || before.agentID != d.tasks.agentID || !reflect.DeepEqual(before.find(m), d.tasks.find(m)) {
+			d.touch(id)
+		}
+	}
+	maps.DeleteFunc(d.frameworks, func(id, _ string) bool { return !used[id] })
 }
 
-// touchTasks builds those containers again that Mesos or Marathon may know.
-func (d *Discoverer) touchTasks() {
-	for id := range maps.Clone(d.joined) {
-		d.touch(id)
+// touchApps builds those containers again that Marathon may know.
+func (d *Discoverer) touchApps() {
+	for id, c := range maps.Clone(d.joined) {
+		if c.Marathon != nil {
+			d.touch(id)
+		}
 	}
 }
 

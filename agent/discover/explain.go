@@ -99,6 +99,9 @@ func Notes(c Container) (notes []string) {
 			}
 		}
 	}
+	if short := labelsOf(&c).short; len(short) > 0 {
+		notes = append(notes, fmt.Sprintf("Lines carry labels of up to %d bytes, %d together; cut or left out: %s.", maxLabel, maxLabels, strings.Join(short, ", ")))
+	}
 	slices.Sort(notes)
 	for _, text := range []string{c.Problem, c.Lossy} {
 		if text != "" {

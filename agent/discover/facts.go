@@ -172,5 +172,6 @@ func WithAttrs(c Container, attrs map[string]string) Container {
 		c.note(origin, member)
 	}
 	c.identify()
+	c.choose()
 	return c
 }

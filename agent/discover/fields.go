@@ -3,16 +3,11 @@ package discover
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
 )
 
 // ecsVersion is the version of the Elastic Common Schema that the documents
 // follow.
 const ecsVersion = "8.17.0"
-
-// maxLabel bounds a label's value in a document, in bytes: Elasticsearch
-// refuses a document with a keyword of more than 32,766.
-const maxLabel = 8 << 10
 
 // The members of a document that a stream's lines share, in ECS. The order of
 // the struct's fields is the order in the document.
@@ -129,9 +124,10 @@ func fieldsOf(c Container, h Host, dataset, namespace, stream string) streamFiel
 	version, _ := serviceVersion(c)
 	node, _ := serviceNode(c)
 	orchestrator, _ := orchestrator(c)
+	labels := labelsOf(&c)
 	f := streamFields{
 		Stream:       stream,
-		Container:    containerFields{ID: c.ID, Name: c.Name, Runtime: "docker", Labels: labelFields(c.Labels)},
+		Container:    containerFields{ID: c.ID, Name: c.Name, Runtime: "docker", Labels: labels.container},
 		Host:         hostFields{Name: h.Name, Hostname: h.Hostname, IP: h.IPs},
 		Service:      serviceFields{Name: service, Version: version},
 		Orchestrator: orchestrator,
@@ -148,14 +144,14 @@ func fieldsOf(c Container, h Host, dataset, namespace, stream string) streamFiel
 	}
 	if m := c.Mesos; m != nil {
 		f.Mesos = &mesosFields{Agent: id(m.AgentID), Framework: named(m.FrameworkID, m.FrameworkName, nil),
-			Executor: id(m.ExecutorID), Task: named(m.TaskID, m.TaskName, labelFields(m.TaskLabels))}
+			Executor: id(m.ExecutorID), Task: named(m.TaskID, m.TaskName, labels.task)}
 		if *f.Mesos == (mesosFields{}) {
 			f.Mesos = nil
 		}
 	}
 	if app := c.Marathon; app != nil {
 		f.Marathon = new(marathonFields)
-		f.Marathon.App.ID, f.Marathon.App.Version, f.Marathon.App.Labels = app.ID, app.Version, labelFields(app.Labels)
+		f.Marathon.App.ID, f.Marathon.App.Version, f.Marathon.App.Labels = app.ID, app.Version, labels.app
 	}
 	f.ECS.Version = ecsVersion
 	f.DataStream.Type, f.DataStream.Dataset, f.DataStream.Namespace = "logs", dataset, namespace
@@ -271,23 +267,4 @@ func id(s string) *idField {
 		return nil
 	}
 	return &idField{ID: s}
-}
-
-// labelFields makes labels storable: an empty key and a NUL in a key would
-// have the whole document refused by a flattened field, as would a huge value.
-func labelFields(labels map[string]string) map[string]string {
-	if len(labels) == 0 {
-		return nil
-	}
-	out := make(map[string]string, len(labels))
-	for k, v := range labels {
-		if k == "" {
-			continue
-		}
-		if len(v) > maxLabel {
-			v = strings.ToValidUTF8(v[:maxLabel], "") + "…"
-		}
-		out[strings.ReplaceAll(k, "\x00", "\uFFFD")] = v
-	}
-	return out
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -59,6 +60,21 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// TestManyLabels: the labels of a line are bounded together, an app's last.
+func TestManyLabels(t *testing.T) {
+	c := Container{Labels: map[string]string{"a": "b"}, Mesos: &Mesos{TaskLabels: map[string]string{"big": strings.Repeat("x", 5000)}}, Marathon: &App{Labels: map[string]string{}}}
+	for i := range 20 {
+		c.Marathon.Labels[fmt.Sprint("key", 10+i)] = strings.Repeat("v", 1000)
+	}
+	l := labelsOf(&c)
+	if len(l.app) != 16 || l.app["key25"] == "" || len(l.task) != 0 || l.container["a"] != "b" || fmt.Sprint(l.short) != "[big key26 key27 key28 key29]" {
+		t.Errorf("%d %v %v %v", len(l.app), l.task, l.container, l.short)
+	}
+	if notes := fmt.Sprint(Notes(c)); !strings.Contains(notes, "big, key26") {
+		t.Error(notes)
+	}
+}
+
 func TestParseImage(t *testing.T) {
 	f := func(ref, name, tag string) {
 		t.Helper()
@@ -88,6 +104,9 @@ func TestWithAttrs(t *testing.T) {
 	}
 	if !maps.Equal(c.Labels, before) || len(c.From) != 1 {
 		t.Error("the original was changed")
+	}
+	if moved := WithAttrs(c, map[string]string{switchDataset: "mesos.web"}); moved.Dataset != "mesos.web" {
+		t.Errorf("its lines go elsewhere than it wants: %+v", moved)
 	}
 	if again := WithAttrs(got, map[string]string{"tag": "t"}); !reflect.DeepEqual(again, got) {
 		t.Errorf("again: %+v", again)

@@ -36,6 +36,10 @@ func discoverFor(t *testing.T, opt Options) *seen {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return follow(t, d)
+}
+
+func follow(t *testing.T, d *Discoverer) *seen {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &seen{t: t, d: d, cancel: cancel, ended: make(chan struct{}), change: make(chan struct{}), ever: make(map[string]bool)}
 	out := make(chan []Container)

@@ -153,9 +153,51 @@ func TestNeverTheWrongTask(t *testing.T) {
 	f("two runs of one executor", "", Container{Env: map[string]string{"MESOS_FRAMEWORK_ID": "F", "MESOS_EXECUTOR_ID": "e"}})
 	f("a task id of two frameworks", "", Container{Env: map[string]string{"MESOS_TASK_ID": "new"}})
 	f("a task id of another framework", "", Container{Env: map[string]string{"MESOS_TASK_ID": "old", "MESOS_FRAMEWORK_ID": "G"}})
-	f("a container with an inherited task id", "new", Container{Name: "mesos-22222222-2222-2222-2222-222222222222", Env: map[string]string{"MESOS_TASK_ID": "old"}})
+	f("a container with an inherited task id", "", Container{Name: "mesos-22222222-2222-2222-2222-222222222222", Env: map[string]string{"MESOS_TASK_ID": "old"}})
 	f("a helper of a task, started by hand", "old", Container{Name: "helper", Env: map[string]string{"MESOS_TASK_ID": "old"}})
 	f("nothing of Mesos", "", Container{Name: "web"})
+	// A helper that was started by hand and inherited everything but its name.
+	helper := Container{Name: "helper", Env: map[string]string{"MESOS_CONTAINER_NAME": "mesos-22222222-2222-2222-2222-222222222222"}}
+	if helper.identify(); helper.Mesos != nil {
+		t.Errorf("an inherited name counts: %+v", helper.Mesos)
+	}
+}
+
+// TestExecutorOfManyTasks: lines of an executor that runs one task after
+// another are of none of them, also if the first one was the only one once.
+func TestExecutorOfManyTasks(t *testing.T) {
+	const id = "11111111-1111-1111-1111-111111111111"
+	labels := map[string]string{"team": "a"}
+	e := mesos.Executor{ID: "e", ContainerID: id, Framework: mesos.Framework{ID: "F", Name: "f"}}
+	join := func(c *Container, ids ...string) {
+		t.Helper()
+		e.Tasks = nil
+		for _, id := range ids {
+			e.Tasks = append(e.Tasks, mesos.Task{ID: id, Name: "n " + id, Labels: labels})
+		}
+		c.identify()
+		newDirectoryOfTasks(&mesos.State{AgentID: "S0", Executors: []mesos.Executor{e}}).join(c)
+	}
+	for _, before := range []*Mesos{nil, {TaskID: "t1", TaskName: "n t1", TaskLabels: labels}} { // as an earlier version wrote it down
+		c := Container{Name: "mesos-" + id, Mesos: before}
+		for _, ids := range [][]string{{"t1"}, {"t1", "t2"}} {
+			join(&c, ids...)
+			if m := c.Mesos; m.TaskID != "" || m.TaskName != "" || m.TaskLabels != nil || m.ExecutorID != "e" || m.FrameworkName != "f" || !c.joined() {
+				t.Errorf("%v: %+v", ids, m)
+			}
+		}
+	}
+	// What the container says itself, or the executor's id, is certain.
+	c := Container{Name: "mesos-" + id, Env: map[string]string{"MESOS_TASK_ID": "t2"}}
+	if join(&c, "t1", "t2"); c.Mesos.TaskName != "n t2" {
+		t.Errorf("%+v", c.Mesos)
+	}
+	for _, e.ID = range []string{"t1", "thermos-t1", "marathon-t1"} {
+		c := Container{Name: "mesos-" + id, Env: map[string]string{"MESOS_TASK_ID": "inherited"}}
+		if join(&c, "t1"); c.Mesos.TaskID != "t1" || c.Mesos.TaskName != "n t1" || c.Mesos.TaskLabels["team"] != "a" {
+			t.Errorf("%s: %+v", e.ID, c.Mesos)
+		}
+	}
 }
 
 // TestSchedulers: what the forms of ids say, where nothing else says it.

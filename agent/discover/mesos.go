@@ -86,11 +86,11 @@ func (c *Container) identify() {
 		c.fact(&m.ExecutorID, keyExecutor, s.ExecutorID, fromSandbox, false)
 		c.fact(&m.ContainerID, keyContainer, s.ContainerID, fromSandbox, false)
 	}
-	for _, name := range []string{c.Name, c.Env["MESOS_CONTAINER_NAME"]} {
-		if agent, container, ok := mesos.ContainerName(name); ok {
-			c.fact(&m.AgentID, keyAgent, agent, fromName, false)
-			c.fact(&m.ContainerID, keyContainer, container, fromName, false)
-		}
+	// Not MESOS_CONTAINER_NAME: what a task starts inherits it, and would be
+	// taken for the task by the surest of the keys.
+	if name, ok := mesos.ParseContainerName(c.Name); ok {
+		c.fact(&m.AgentID, keyAgent, name.AgentID, fromName, false)
+		c.fact(&m.ContainerID, keyContainer, name.ContainerID, fromName, false)
 	}
 	env := func(to *string, key string, names ...string) {
 		for _, name := range names {
@@ -233,7 +233,7 @@ func (d *directoryOfTasks) join(c *Container) {
 	}
 	m := *c.Mesos
 	from := fromState
-	t := taskOf(e, m.TaskID)
+	t := taskOf(e, c.ownTask())
 	switch {
 	case t != nil && t.Queued:
 		from = fromQueued // more will be known in a moment
@@ -246,8 +246,8 @@ func (d *directoryOfTasks) join(c *Container) {
 	}
 	c.fact(&m.AgentID, keyAgent, agent, from, true)
 	c.fact(&m.FrameworkID, keyFramework, e.Framework.ID, from, true)
-	if c.fact(&m.FrameworkName, keyFrameName, e.Framework.Name, from, true); m.FrameworkName != "" {
-		c.note(from, keyFrameName)
+	if c.fact(&m.FrameworkName, keyFrameName, e.Framework.Name, from, true); e.Framework.Name != "" {
+		c.note(from, keyFrameName) // also where both agree
 	}
 	c.fact(&m.ExecutorID, keyExecutor, e.ID, from, true)
 	c.fact(&m.ContainerID, keyContainer, e.ContainerID, from, false)
@@ -261,20 +261,31 @@ func (d *directoryOfTasks) join(c *Container) {
 			c.note(from, keyTaskLabel)
 		}
 	}
+	if t == nil && len(e.Tasks) > 0 {
+		m.TaskID, m.TaskName, m.TaskLabels = "", "", nil
+		c.From = maps.Clone(c.From)
+		for _, key := range []string{keyTask, keyTaskName, keyTaskLabel} {
+			delete(c.From, key)
+		}
+	}
 	c.Mesos = &m
 	c.identifyApp()
 }
 
-// taskOf is the task in a Docker container of e: the named one, or the only
-// one.
-func taskOf(e *mesos.Executor, id string) *mesos.Task {
+// ownTask is the task that the container itself names.
+func (c *Container) ownTask() string {
+	return cmp.Or(c.Env["MESOS_TASK_ID"], c.Labels["MESOS_TASK_ID"])
+}
+
+// taskOf is the task in a Docker container of e: the one that the container
+// names, or the one that the executor was made for. Any other executor can run
+// one task after another in its container, so that even its only task is not
+// that of all lines.
+func taskOf(e *mesos.Executor, named string) *mesos.Task {
 	for i := range e.Tasks {
-		if e.Tasks[i].ID == id {
-			return &e.Tasks[i]
+		if t := &e.Tasks[i]; t.ID == named || e.ID == t.ID || e.ID == "thermos-"+t.ID || e.ID == "marathon-"+t.ID {
+			return t
 		}
-	}
-	if len(e.Tasks) == 1 {
-		return &e.Tasks[0]
 	}
 	return nil
 }

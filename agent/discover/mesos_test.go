@@ -5,10 +5,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"mesoscope/config"
 	"mesoscope/mesos"
@@ -113,7 +116,12 @@ func TestNoMesos(t *testing.T) {
 	f := newFakeMesos(t, noTasks)
 	f.Close()
 	var log lockedBuffer
-	w, err := newMesosWatch(config.Mesos{Agent: f.URL}, mesosAccessOf(t, config.Mesos{}), textLog(&log), mustMetrics(t))
+	reg := prometheus.NewRegistry()
+	m, err := newMetrics(reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newMesosWatch(config.Mesos{Agent: f.URL}, mesosAccessOf(t, config.Mesos{}), textLog(&log), m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,11 +134,126 @@ func TestNoMesos(t *testing.T) {
 	if w.say(err, "") != "away" || w.say(err, "away") != "away" || log.count("cannot be asked") != 1 {
 		t.Errorf("%s", log.String())
 	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "mesoscope_discovery_errors_total" && f.GetMetric()[0].GetCounter().GetValue() != 2 {
+			t.Errorf("counted: %v", f)
+		}
+	}
 	if w.say(nil, "away") != "" || log.count("answers again") != 1 {
 		t.Errorf("%s", log.String())
 	}
 	if w, err := newMesosWatch(config.Mesos{}, mesosAccessOf(t, config.Mesos{}), nil, nil); w != nil || err != nil {
 		t.Errorf("%v, %v", w, err)
+	}
+}
+
+// TestSomebodyElse: what answers in the place of an agent is mentioned, also if
+// nobody configured it.
+func TestSomebodyElse(t *testing.T) {
+	f := newFakeMesos(t, "500")
+	var log lockedBuffer
+	w, err := newMesosWatch(config.Mesos{Agent: f.URL}, mesosAccessOf(t, config.Mesos{}), textLog(&log), mustMetrics(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.quiet = true
+	absent, err := mesos.NewAgent("http://127.0.0.1:1", mesos.Access{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.agents = append(w.agents, absent)
+	if _, err = w.look(t.Context(), true); w.say(err, "") != "away" || log.count("500 Internal") != 1 {
+		t.Errorf("%v: %s", err, log.String())
+	}
+}
+
+func TestPause(t *testing.T) {
+	f := func(took time.Duration, err error, want time.Duration) {
+		t.Helper()
+		if got := pause(took, err); got != want {
+			t.Errorf("%s, %v: %s, want %s", took, err, got, want)
+		}
+	}
+	f(time.Millisecond, nil, mesosHurry)
+	f(time.Second, nil, 10*time.Second)
+	f(stateTime, nil, mesosPoll)
+	f(time.Millisecond, os.ErrClosed, mesosHurry)
+	f(stateTime, os.ErrClosed, mesosRetry)
+}
+
+// TestRecovering: while an agent recovers, it only tells which containers there
+// are; that does not replace what it told before. Names of frameworks that
+// nobody has any more are not kept.
+func TestRecovering(t *testing.T) {
+	d, err := New(Options{Mesos: config.Mesos{Agent: "http://127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	take := func(text string) {
+		t.Helper()
+		s, err := mesos.ReadState(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.takeState(s)
+	}
+	list := &mesos.State{Executors: []mesos.Executor{{ID: "e", ContainerID: mesosUUID}}, Recovering: true}
+	d.takeState(list)
+	c := Container{ID: fullID("a1"), Name: mesosName}
+	d.enrich(&c)
+	if c.joined() || c.Mesos.ExecutorID != "e" {
+		t.Errorf("%+v", c.Mesos)
+	}
+	take(oneTask(""))
+	d.takeState(list)
+	for _, id := range []string{"b2", "a1"} {
+		c := Container{ID: fullID(id), Name: mesosName}
+		d.listed[c.ID] = c // as the API has it
+		if d.enrich(&c); !c.joined() || c.Mesos.TaskName != "web" {
+			t.Errorf("%s: %+v", id, c.Mesos)
+		}
+	}
+	take(strings.Replace(noTasks, "[]", `[{"id":"G","name":"g","executors":[{"id":"x"}]}]`, 1))
+	d.forget(fullID("a1"))
+	if take(noTasks); fmt.Sprint(d.frameworks) != "map[F:marathon]" {
+		t.Errorf("%v, and b2 is still there", d.frameworks)
+	}
+	d.forget(fullID("b2"))
+	if take(noTasks); len(d.frameworks) != 0 {
+		t.Errorf("%v", d.frameworks)
+	}
+}
+
+// TestRecallOnce: a container that is not of Mesos is looked up once, and what
+// was switched by a Marathon that is not asked any more counts no more.
+func TestRecallOnce(t *testing.T) {
+	calls := 0
+	d, err := New(Options{Recall: func(string) (Container, bool) {
+		calls++
+		return Container{Marathon: &App{ID: "/a", Switches: map[string]string{switchEnabled: "false"}}}, calls > 3
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Container{ID: fullID("a1"), Name: "web"}
+	for range 3 {
+		d.enrich(&c)
+	}
+	if calls != 1 {
+		t.Errorf("it was looked up %d times", calls)
+	}
+	d.forget(c.ID)
+	if d.enrich(&c); calls != 2 {
+		t.Errorf("it was looked up %d times, with one that was forgotten", calls)
+	}
+	calls = 3
+	c = Container{ID: fullID("b2")}
+	if d.enrich(&c); c.Marathon == nil || c.disabled() {
+		t.Errorf("%+v", c.Marathon)
 	}
 }
 
@@ -171,6 +294,41 @@ func TestSwitchedOff(t *testing.T) {
 	}
 }
 
+// TestExecutorInDocker: where the Mesos agent runs in Docker, the container that
+// only repeats what the task's own container prints is not read.
+func TestExecutorInDocker(t *testing.T) {
+	r := newFakeRoot(t)
+	s := discoverFor(t, Options{Docker: config.Docker{Root: r.root}})
+	task, executor := fullID("a1"), fullID("b2")
+	r.mesosTask(executor, mesosName+".executor")
+	r.mesosTask(task, mesosName)
+	s.container(task, func(Container) bool { return true })
+	until(t, "its exclusion", 10*time.Second, func() bool { return s.d.Excludes(executor) })
+	if got := s.d.Excluded(); len(got) != 1 || got[0].Rule != executorRule || s.everSeen(executor) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestMesosAfterUs: an agent that starts later than this process is asked as
+// soon as a container of Mesos comes, and its switches count from the first line.
+func TestMesosAfterUs(t *testing.T) {
+	r, f := newFakeRoot(t), newFakeMesos(t, "404")
+	d, err := New(Options{Docker: config.Docker{Root: r.root}, Mesos: config.Mesos{Agent: f.URL}, OffDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.mesos.quiet = true // as if nobody had configured it
+	s := follow(t, d)
+	until(t, "a look in vain", 10*time.Second, func() bool { return f.asked.Load() == 2 })
+	f.state.Store(ptr(oneTask(`{"key":"mesoscope.logs.enabled","value":"false"}`)))
+	id := fullID("a1")
+	r.mesosTask(id, mesosName)
+	until(t, "its exclusion", 10*time.Second, func() bool { return s.d.Excludes(id) })
+	if s.everSeen(id) {
+		t.Error("it was to be read")
+	}
+}
+
 // TestRecalled: what Mesos said before a restart of the agent counts while
 // Mesos cannot be asked.
 func TestRecalled(t *testing.T) {
@@ -183,6 +341,41 @@ func TestRecalled(t *testing.T) {
 	c := s.container(id, func(c Container) bool { return true })
 	if c.Waiting || c.Mesos.TaskID != "t" || c.Mesos.FrameworkName != "n" || c.Name != mesosName || c.From["name"] != fromConfig {
 		t.Errorf("%+v %+v", c, c.Mesos)
+	}
+}
+
+// TestTokenExpires: a token that is written anew is used from then on, and an
+// expired one is not called missing.
+func TestTokenExpires(t *testing.T) {
+	want := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+want {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprint(w, noTasks)
+	}))
+	defer server.Close()
+	cfg := config.Mesos{Agent: server.URL, TokenFile: filepath.Join(t.TempDir(), "token")}
+	write := func(token string) {
+		if err := os.WriteFile(cfg.TokenFile, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	var log lockedBuffer
+	w, err := newMesosWatch(cfg, mesosAccessOf(t, cfg), textLog(&log), mustMetrics(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = "two"
+	_, err = w.look(t.Context(), true)
+	if w.say(err, "") != "denied" || log.count("refuses the credentials") != 1 {
+		t.Errorf("%v: %s", err, log.String())
+	}
+	write("two")
+	if _, err = w.look(t.Context(), true); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,11 +1,13 @@
 package discover
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -37,6 +39,7 @@ const (
 type mesosWatch struct {
 	agents []*mesos.Agent // candidates; the first that answers stays
 	quiet  bool           // none of them was configured: no agent is no news
+	secret bool           // credentials were configured
 	asked  chan struct{}  // a token: somebody waits for an answer
 	log    *slog.Logger
 	m      *metrics
@@ -44,8 +47,8 @@ type mesosWatch struct {
 	answered atomic.Bool // the agent has, once
 }
 
-// access is what mesos.*_file name.
-func access(cfg config.Mesos) (a mesos.Access, err error) {
+// credentials reads those that are configured.
+func credentials(cfg config.Mesos) (a mesos.Access, err error) {
 	if cfg.CredentialsFile != "" {
 		if a.User, a.Password, err = config.Credentials(cfg.CredentialsFile); err != nil {
 			return a, fmt.Errorf("mesos.credentials_file: %w", err)
@@ -56,6 +59,16 @@ func access(cfg config.Mesos) (a mesos.Access, err error) {
 			return a, fmt.Errorf("mesos.token_file: %w", err)
 		}
 	}
+	return a, nil
+}
+
+// access is what mesos.*_file name.
+func access(cfg config.Mesos) (mesos.Access, error) {
+	a, err := credentials(cfg)
+	if err != nil {
+		return a, err
+	}
+	a.Renew = func() (mesos.Access, error) { return credentials(cfg) }
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)
 		if err != nil {
@@ -73,7 +86,8 @@ func newMesosWatch(cfg config.Mesos, a mesos.Access, log *slog.Logger, m *metric
 	if cfg.Agent == "" {
 		return nil, nil
 	}
-	w := &mesosWatch{asked: make(chan struct{}, 1), log: log, m: m, quiet: cfg.Agent == config.MesosAuto}
+	w := &mesosWatch{asked: make(chan struct{}, 1), log: log, m: m, quiet: cfg.Agent == config.MesosAuto,
+		secret: cfg.CredentialsFile != "" || cfg.TokenFile != ""}
 	urls := []string{cfg.Agent}
 	if w.quiet {
 		urls = []string{"http://127.0.0.1:5051"}
@@ -120,7 +134,7 @@ func (w *mesosWatch) run(ctx context.Context, out chan<- *mesos.State) {
 				return
 			}
 		}
-		sleep(ctx, max(mesosHurry, mesosShare*time.Since(began)))
+		sleep(ctx, pause(time.Since(began), err))
 		wait := mesosPoll
 		if err != nil && (w.answered.Load() || !w.quiet) {
 			wait = mesosRetry
@@ -137,13 +151,23 @@ func (w *mesosWatch) run(ctx context.Context, out chan<- *mesos.State) {
 	}
 }
 
+// pause is the least time between an answer that took so long and the next
+// question.
+func pause(took time.Duration, err error) time.Duration {
+	most := mesosPoll
+	if err != nil {
+		most = mesosRetry // one that hangs does nothing for us
+	}
+	return max(mesosHurry, min(mesosShare*took, most))
+}
+
 // look asks the agents in turn until one answers, and from then on that one. An
 // agent that restarts says which containers there are before it says what they
 // are of.
 func (w *mesosWatch) look(ctx context.Context, fresh bool) (*mesos.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, stateTime)
 	defer cancel()
-	var all error
+	var all, absent error
 	for i, a := range w.agents {
 		s, err := a.State(ctx, fresh)
 		if err == nil {
@@ -151,15 +175,25 @@ func (w *mesosWatch) look(ctx context.Context, fresh bool) (*mesos.State, error)
 			w.answered.Store(true)
 			return s, nil
 		}
+		if nobody(err) {
+			absent = errors.Join(absent, err)
+			continue
+		}
 		all = errors.Join(all, err)
 		var status *mesos.StatusError
 		if errors.As(err, &status) && status.Code == 503 {
 			if list, err := a.Containers(ctx); err == nil && len(list) > 0 {
-				return &mesos.State{Executors: list}, all
+				return &mesos.State{Executors: list, Recovering: true}, all
 			}
 		}
 	}
-	return nil, all
+	return nil, cmp.Or(all, absent) // what somebody answers is more than that nobody else is there
+}
+
+// nobody says whether there was nobody to answer.
+func nobody(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // say says once what is wrong, and once that it is right again; it returns what
@@ -172,18 +206,23 @@ func (w *mesosWatch) say(err error, before string) string {
 		return ""
 	case err == nil:
 		return ""
+	case w.quiet && !w.answered.Load() && nobody(err):
+		return before
 	}
 	w.m.errors.WithLabelValues("mesos").Inc()
 	kind := "away"
 	if mesos.Denied(err) {
 		kind = "denied"
 	}
-	if kind == before || w.quiet && !w.answered.Load() && kind == "away" {
+	if kind == before {
 		return before
 	}
-	if kind == "denied" {
+	switch {
+	case kind == "denied" && w.secret:
+		w.log.Warn("mesos agent refuses the credentials of mesos.credentials_file or mesos.token_file (wrong, expired, or without the right to see its state); trying again, what was known stays", "err", err)
+	case kind == "denied":
 		w.log.Warn("mesos agent wants credentials, so containers go without what it knows of them; set mesos.credentials_file or mesos.token_file", "err", err)
-	} else {
+	default:
 		w.log.Warn("mesos agent cannot be asked; trying again, what was known stays", "err", err)
 	}
 	return kind

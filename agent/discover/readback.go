@@ -213,6 +213,7 @@ func newFollower(r *readback, c Container) *follower {
 // know keeps what the other sources say of the container.
 func (f *follower) know(c Container) {
 	c.LogPath, c.Problem, c.ViaAPI = "", "", true
+	c.Waiting = false // once it has gone, nobody would end that
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(c.From) < 2 && len(f.c.From) > 1 { // a bare directory says less than container.json

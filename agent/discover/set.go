@@ -175,6 +175,8 @@ func (d *Discoverer) excludedBy(c *Container) string {
 		return selfRule
 	case c.pause():
 		return pauseRule
+	case c.repeats():
+		return executorRule
 	case c.disabled():
 		return disabledRule
 	}

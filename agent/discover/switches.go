@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"mesoscope/config"
+	"mesoscope/mesos"
 )
 
 // A container chooses by these labels, or variables like
@@ -15,10 +16,12 @@ const (
 )
 
 // disabledRule excludes a container that does not want to be followed;
-// pauseRule the container that only keeps a pod's network.
+// pauseRule the container that only keeps a pod's network; executorRule the one
+// that prints what its task's own container prints.
 const (
 	disabledRule = switchEnabled + "=false"
 	pauseRule    = "pause container of Kubernetes"
+	executorRule = "executor that repeats its task's lines"
 )
 
 // setting looks for a switch. What Marathon says can change while the container
@@ -74,6 +77,13 @@ func (c *Container) choose() {
 		c.Namespace = v
 		c.note(from, "data_stream.namespace")
 	}
+}
+
+// repeats says whether c is the executor of a task that has a container of its
+// own.
+func (c *Container) repeats() bool {
+	name, _ := mesos.ParseContainerName(c.Name)
+	return name.Executor
 }
 
 // pause says whether c is the pause container of a pod: by its label, its name

@@ -95,3 +95,58 @@ func TestGarbageOnce(t *testing.T) {
 	}
 	s.killed()
 }
+
+// TestRotatedWithinALine: the container runs again, which the reader has not heard
+// yet, and dockerd rotates between two pieces of a line: for a moment no file has
+// the log's name. The line goes on behind it.
+func TestRotatedWithinALine(t *testing.T) {
+	w, c := one(t, jsonfile.Options{})
+	stopped := w.targets[c.id]
+	stopped.Running = false
+	w.targets[c.id] = stopped
+	s := w.stepper(Config{})
+	turn := func() {
+		s.store(s.turn(c.id))
+		s.save()
+	}
+	c.line(0, "one")
+	at := c.now.Add(time.Second)
+	if err := c.writer.WritePartial("stdout", []byte("begun, "), at, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(c.writer.Path(), c.writer.Path()+".1"); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		turn()
+	}
+	w.expect(c, 0, "one")
+	if err := os.WriteFile(c.writer.Path(), jsonfile.AppendEntry(nil, []byte("and ended\n"), "stdout", nil, at), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		turn()
+	}
+	w.expect(c, 0, "one", "begun, and ended")
+
+	// A log that somebody has removed will not come back, and its folder is as old.
+	at = at.Add(time.Second)
+	f, err := os.OpenFile(c.writer.Path(), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(jsonfile.AppendEntry(nil, []byte("never ended"), "stdout", nil, at)); err != nil {
+		t.Fatal(err)
+	}
+	turn()
+	if err := os.Remove(c.writer.Path()); err != nil {
+		t.Fatal(err)
+	}
+	old(t, jsonfile.Dir(w.root, c.id))
+	for range 2 {
+		turn()
+	}
+	w.expect(c, 0, "one", "begun, and ended", "never ended")
+	s.killed()
+}

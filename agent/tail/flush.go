@@ -25,8 +25,23 @@ func (s *source) ends(k int, off int64) bool {
 
 // quiet is how long the file of a stopped container must not have changed
 // before a line without a newline counts as whole: that the container stopped
-// may be old news, and it may be running again.
+// may be old news, and it may be running again (for seconds, if dockerd was
+// restarted and started it).
 const quiet = 2 * time.Second
+
+// touched is when the live file was written last, or lost its name: between two
+// steps of a rotation no file has it, and the next entry makes one. Zero if its
+// folder has gone, too.
+func (s *source) touched() time.Time {
+	fi, err := os.Stat(s.target.Path)
+	if err != nil {
+		fi, err = os.Stat(s.dir())
+	}
+	if err != nil {
+		return time.Time{}
+	}
+	return fi.ModTime()
+}
 
 // flush emits the lines that nothing will end any more.
 func (w *worker) flush(s *source) {
@@ -40,7 +55,7 @@ func (w *worker) flush(s *source) {
 		}
 		if !s.flushed[k].set() || !s.ends(k, s.off) {
 			// A time in the future is that of a clock which was put back since.
-			if fi, err := os.Stat(s.target.Path); err == nil && time.Since(fi.ModTime()).Abs() < quiet {
+			if time.Since(s.touched()).Abs() < quiet {
 				s.dangling = true
 				w.f.dangling.Store(true)
 				return

@@ -58,6 +58,8 @@ type generation struct {
 	Revision [2]int  `json:"rev,omitzero"`
 	Final    [2]bool `json:"final,omitzero"`
 
+	released bool // it was held, and its link has been taken away
+
 	due     [2]int  // revision of the receipt that is to be sent, 0: none
 	fresh   bool    // found by the last look at the folder
 	flying  [2]bool // a receipt is under way

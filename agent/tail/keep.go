@@ -54,6 +54,7 @@ func (f *Follower) look(s *source) (changed bool, err error) {
 	if first {
 		if f.doubt.Load() {
 			s.doubt()
+			f.presume(s)
 		}
 		s.begin(f.cursors)
 		changed = true

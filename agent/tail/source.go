@@ -302,7 +302,7 @@ func (s *source) checkHeld(holdDir string) {
 			continue
 		}
 		if fi, err := os.Stat(filepath.Join(holdDir, g.Hold)); err != nil || inode(fi) != g.holds() {
-			g.Hold, g.HoldIno = "", 0
+			g.Hold, g.HoldIno, g.released = "", 0, errors.Is(err, os.ErrNotExist)
 			s.dirty = true
 		} else if g.size == 0 {
 			// Until it is read nobody else says how much of it is still to come.

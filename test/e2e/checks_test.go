@@ -71,8 +71,8 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// daemon starts a server that ends with the test.
-func daemon(t *testing.T, name string, args ...string) *os.Process {
+// service starts a server that ends with the test.
+func service(t *testing.T, name string, args ...string) *os.Process {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
 		lacking(t, name+" is missing: apt-get install redis-server nginx-light zookeeper monitoring-plugins-basic")
@@ -102,10 +102,10 @@ func daemon(t *testing.T, name string, args ...string) *os.Process {
 // TestCheckRedis breaks a real Redis and its replica in several ways.
 func TestCheckRedis(t *testing.T) {
 	master, replica := freePort(t), freePort(t)
-	first := daemon(t, "redis-server", "--port", master, "--save", "", "--dir", t.TempDir())
+	first := service(t, "redis-server", "--port", master, "--save", "", "--dir", t.TempDir())
 	at, second := "127.0.0.1:"+master, "127.0.0.1:"+replica
 	until(t, 0, "redis", at)
-	daemon(t, "redis-server", "--port", replica, "--replicaof", "127.0.0.1", master, "--save", "", "--dir", t.TempDir())
+	service(t, "redis-server", "--port", replica, "--replicaof", "127.0.0.1", master, "--save", "", "--dir", t.TempDir())
 	until(t, 0, "redis", second)
 	check(t, 0, "REDIS OK: PONG, Redis ", "redis", at)
 	check(t, 0, "replicas=1", "redis", at)
@@ -203,7 +203,7 @@ func nginx(t *testing.T, until time.Time, ca string) (port string) {
 				location / { return 404; }
 			}
 		}`, dir, port))
-	daemon(t, "nginx", "-c", filepath.Join(dir, "conf"))
+	service(t, "nginx", "-c", filepath.Join(dir, "conf"))
 	waitFor(t, port)
 	return port
 }
@@ -235,7 +235,7 @@ func TestCheckZooKeeper(t *testing.T) {
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		daemon(t, "java", "-Xmx64m", "-cp", "/usr/share/java/zookeeper.jar", "org.apache.zookeeper.server.quorum.QuorumPeerMain", conf)
+		service(t, "java", "-Xmx64m", "-cp", "/usr/share/java/zookeeper.jar", "org.apache.zookeeper.server.quorum.QuorumPeerMain", conf)
 		at := "127.0.0.1:" + port
 		until(t, 0, "zookeeper", at)
 		switch words {
