@@ -302,7 +302,7 @@ func (c *Container) remember(old Container) {
 	if len(old.From) == 0 {
 		return
 	}
-	c.ownFrom(len(old.From))
+	c.ownFrom(0) // the rest of old.From is known already, and room for it would stay
 	for key, from := range old.From {
 		if strings.HasPrefix(key, "mesos.") || strings.HasPrefix(key, "marathon.") {
 			c.From[key] = from

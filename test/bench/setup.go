@@ -31,13 +31,15 @@ func (s setup) remove() { os.RemoveAll(s.dir) }
 
 func (s setup) path() string { return filepath.Join(s.dir, "mesoscope.yml") }
 
-// write writes the file and returns its path.
+// write writes the file and returns its path. The containers look like those of
+// Mesos, and no Mesos agent answers here: their lines would wait for it.
 func (s setup) write() (string, error) {
 	path := s.path()
 	return path, os.WriteFile(path, fmt.Appendf(nil, `data_dir: %q
 http: {listen: %q}
 node: {name: bench}
 docker: {root: %q, socket: ""}
+mesos: {agent: ""}
 hold: {dir: %q}
 output: %s
 log: {level: warn}
