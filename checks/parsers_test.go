@@ -42,6 +42,7 @@ func TestPerfdata(t *testing.T) {
 		{"a=1;x;2", "a=1;;2", 0},
 		{"a= b=c =1 'x y=1 noise d=4", "y=1 d=4", 5},
 		{"e=5E f=5e", "e=5E f=5e", 0},
+		{"0=00,, a=1s2 b=1.2.3", "", 3},
 		{"", "", 0},
 	} {
 		got, bad := ParsePerfdata(c.text)

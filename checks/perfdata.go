@@ -140,7 +140,8 @@ func parseItem(label, item string) (Metric, bool) {
 		v, err := strconv.ParseFloat(strings.Replace(value[:end], ",", ".", 1), 64)
 		if err == nil && !math.IsInf(v, 0) {
 			m.Value, m.Unit = v, value[end:]
-			return m, !strings.ContainsAny(m.Unit, "'=\"|") && len(m.Unit) <= 16
+			// A unit with a digit or a point would become part of the number when it is read again.
+			return m, !strings.ContainsAny(m.Unit, "0123456789+-.,'=\"|") && len(m.Unit) <= 16
 		}
 	}
 	return m, false
