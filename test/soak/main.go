@@ -186,7 +186,7 @@ func (h *harness) storm(list []fault) error {
 			said = time.Now()
 			fmt.Fprintf(h.out, "%5.0f s: %d faults, %d kills, %d stored\n", time.Since(h.began).Seconds(), len(h.notes), h.kills, h.sink.Arrived())
 		}
-		h.wait(time.Duration(h.r.IntN(600)) * time.Millisecond)
+		h.wait(time.Duration(h.r.Int64N(int64(h.opt.pace))))
 	}
 	return h.ctx.Err()
 }

@@ -27,6 +27,7 @@ type options struct {
 	began         time.Time
 	mutants       bool
 	bin           string
+	pace          time.Duration // the longest pause between two faults
 	patience      time.Duration // how long anything may take before it counts as stuck
 }
 
@@ -35,6 +36,7 @@ func parseOptions(args []string, out io.Writer) (o options, err error) {
 	fs.SetOutput(out)
 	fs.Uint64Var(&o.seed, "seed", 0, "of the faults and of what is written; 0: the time")
 	fs.DurationVar(&o.duration, "duration", 2*time.Minute, "how long faults are made")
+	fs.DurationVar(&o.pace, "pace", 600*time.Millisecond, "the longest pause between two faults")
 	fs.IntVar(&o.cycles, "cycles", 0, "so many kill -9 and nothing else but rotations and lost answers, instead of -duration")
 	fs.BoolVar(&o.unguarded, "unguarded", false, "the second series: files vanish faster than an agent can come back, so that lines are lost, which the agent has to declare")
 	fs.Float64Var(&o.rate, "rate", 0, "lines a second of a container, on average; 0: 100, less for long runs")
