@@ -24,6 +24,9 @@ const (
 	// any event, and how long a silent stream may be before it is checked:
 	// dockerd's own followers have hung at rotations.
 	followIdle = 30 * time.Second
+	// endIdle is how long a stream may be silent when its container has ended:
+	// dockerd's own followers of journald have waited for ever then.
+	endIdle = 2 * time.Second
 	// flushSize is how much is collected before it is written while Docker
 	// has more at hand.
 	flushSize = 256 << 10
@@ -180,15 +183,47 @@ func (f *follower) read(ctx context.Context, w *window, sort logSort, follow boo
 	if !w.last.IsZero() {
 		progress.Store(w.last.UnixNano())
 	}
-	var hung atomic.Bool
+	var hung, ended atomic.Bool
 	if follow {
 		go f.watchdog(ctx, &progress, sort, func() { hung.Store(true); cancel() })
+		go f.watchEnd(ctx, &progress, func() { ended.Store(true); cancel() })
 	}
 	err = f.copyAll(ctx, f.messages(body, sort), w, sort, &progress)
-	if err != nil && hung.Load() {
+	switch {
+	case err != nil && ended.Load():
+		return nil // the rest is read without following
+	case err != nil && hung.Load():
 		return errors.New("the log stream stood still while the log went on; asking anew")
 	}
 	return err
+}
+
+// watchEnd ends a stream that gives nothing and does not end although its
+// container has. It asks when something has happened to the container.
+func (f *follower) watchEnd(ctx context.Context, progress *atomic.Int64, ended func()) {
+	for {
+		f.await(ctx, followIdle)
+		for {
+			before := progress.Load()
+			asking, cancel := context.WithTimeout(ctx, apiTimeout)
+			r, err := f.r.client.ContainerInspect(asking, f.id)
+			cancel()
+			if err != nil || r.State == nil || r.State.Running || r.State.Restarting {
+				break
+			}
+			sleep(ctx, endIdle)
+			if ctx.Err() != nil {
+				return
+			}
+			if progress.Load() == before {
+				ended()
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
 }
 
 func (f *follower) messages(body io.Reader, sort logSort) messages {
