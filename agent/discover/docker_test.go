@@ -38,6 +38,7 @@ type fakeContainer struct {
 	started      int
 	finished     string
 	cut          int           // a logs response ends without notice after so many bytes; 0: never
+	endless      bool          // a followed stream stays open when the container has ended
 	more         chan struct{} // closed when the log or the state changed
 }
 
@@ -202,7 +203,7 @@ func (e *fakeEngine) logs(w http.ResponseWriter, r *http.Request) {
 				out.WriteString(frame(1, text))
 			}
 		}
-		more, running, cut := c.more, c.running, c.cut
+		more, running, cut := c.more, c.running || c.endless && next > 0 && sent > 0, c.cut
 		e.mu.Unlock()
 		text := out.String()
 		if cut > 0 && sent+len(text) > cut {
@@ -299,6 +300,25 @@ func TestAPIBesideFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wait("the end", func(set map[string]Container) bool { return len(set) == 0 })
+}
+
+// dockerd's follower of a journal may go on for ever when the container has ended.
+func TestLogNeverEnds(t *testing.T) {
+	e := newFakeEngine(t)
+	id := fullID("1")
+	en := entry{time: t0, stream: "stdout", log: []byte("line\n")}
+	e.change(id, "create", func(c *fakeContainer) {
+		c.name, c.driver, c.running, c.endless = "one", "local", true, true
+		c.log = append(c.log, en)
+	})
+	s := discoverFor(t, e.options(t))
+	path := s.container(id, func(c Container) bool { return c.ViaAPI }).LogPath
+	until(t, "the line", 10*time.Second, func() bool { fi, err := os.Stat(path); return err == nil && fi.Size() > 0 })
+	e.change(id, "die", func(c *fakeContainer) { c.running = false })
+	s.container(id, func(c Container) bool { return c.ViaAPI && !c.Running })
+	if got, err := os.ReadFile(path); err != nil || string(got) != string(encode(t, en)) {
+		t.Errorf("%v\n%s", err, got)
+	}
 }
 
 // A log whose connection breaks at every place is copied once.
