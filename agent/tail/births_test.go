@@ -59,10 +59,7 @@ func TestUnseenByTheFirstLook(t *testing.T) {
 		for range test.lines {
 			c.line(0, strings.Repeat("x", 300)) // each line fills a file
 		}
-		for range 2 {
-			s.store(s.turn(c.id))
-			s.save()
-		}
+		s.rounds(c.id, 2)
 		if n := w.source(c).Gaps; n != test.want {
 			t.Errorf("max-file %d, %d lines: %d gaps, want %d", test.maxFile, test.lines, n, test.want)
 		}

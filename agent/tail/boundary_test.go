@@ -15,10 +15,7 @@ func TestEndedBeforeItIsKnown(t *testing.T) {
 	w, c := one(t, jsonfile.Options{})
 	s := w.stepper(Config{})
 	c.line(0, "one")
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	if err := c.writer.WritePartial("stdout", []byte("begun, "), c.now.Add(time.Second), false); err != nil {
 		t.Fatal(err)
 	}
@@ -51,10 +48,7 @@ func TestGarbageOnce(t *testing.T) {
 	cfg := Config{Attrs: func(id string, _ []byte) [2]*record.Stream { return streamsOf(id) }}
 	s := w.stepper(cfg)
 	c.line(1, "zero")
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	c.line(0, "one")
 	const torn = `{"log":"torn`
 	f, err := os.OpenFile(c.writer.Path(), os.O_WRONLY|os.O_APPEND, 0)
@@ -74,21 +68,12 @@ func TestGarbageOnce(t *testing.T) {
 	s.save()
 	s.killed()
 	s = w.stepper(cfg)
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	if err := os.RemoveAll(jsonfile.Dir(w.root, c.id)); err != nil {
 		t.Fatal(err)
 	}
 	s.gone(c.id)
-	for range 4 {
-		if s.f.sources[c.id] == nil {
-			break
-		}
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 4)
 	w.expect(c, 0, "one", "two")
 	if b := w.store.sink.receipts[c.id+" "+w.generationOf(c)+" stdout"].Bytes; b.Garbage != int64(len(torn)) || b.OtherStream != b.Size-b.Delivered-b.Garbage {
 		t.Errorf("%+v", b)

@@ -34,10 +34,7 @@ func TestReceiptOfOneThatComesBack(t *testing.T) {
 			c := w.container(0, jsonfile.Options{})
 			s := w.stepper(Config{})
 			c.line(0, "one")
-			for range 2 {
-				s.store(s.turn(c.id))
-				s.save()
-			}
+			s.rounds(c.id, 2)
 			s.gone(c.id)
 			s.turn(c.id)
 			if src := s.f.sources[c.id]; !src.finished {
@@ -70,27 +67,15 @@ func TestReceiptOfOneThatComesBack(t *testing.T) {
 				s.store(under)
 			}
 			c.line(0, "two")
-			for range 3 {
-				s.store(s.turn(c.id))
-				s.save()
-			}
+			s.rounds(c.id, 3)
 			key := fmt.Sprintf("%s %s stdout", c.id, w.generationOf(c))
 			if r := w.store.sink.receipts[key]; r.Final && r.Lines.Total == 2 {
 				t.Errorf("final although the container goes on: %+v", r)
 			}
 			c.line(0, "three")
-			for range 3 {
-				s.store(s.turn(c.id))
-				s.save()
-			}
+			s.rounds(c.id, 3)
 			s.gone(c.id)
-			for range 4 {
-				if s.f.sources[c.id] == nil {
-					break
-				}
-				s.store(s.turn(c.id))
-				s.save()
-			}
+			s.rounds(c.id, 4)
 			w.expect(c, 0, "one", "two", "three")
 			if r := w.store.sink.receipts[key]; !r.Final || r.Lines.Total != 3 {
 				t.Errorf("receipt %+v", r)
@@ -112,10 +97,7 @@ func TestGoneWithinALine(t *testing.T) {
 	if err := c.writer.WritePartial("stdout", []byte("begun"), c.now.Add(time.Second), false); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	s.gone(c.id)
 	for range 3 {
 		s.store(s.turn(c.id))
@@ -125,13 +107,7 @@ func TestGoneWithinALine(t *testing.T) {
 		}
 	}
 	old(t, c.writer.Path())
-	for range 4 {
-		if s.f.sources[c.id] == nil {
-			break
-		}
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 4)
 	w.expect(c, 0, "one", "begun")
 	s.killed()
 }
@@ -174,13 +150,7 @@ func TestHeldUntilStored(t *testing.T) {
 	}
 	s.killed()
 	s = w.stepper(Config{})
-	for range 3 {
-		if s.f.sources[c.id] == nil {
-			break
-		}
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 3)
 	r := w.store.sink.receipts[fmt.Sprintf("%s %s stdout", c.id, w.generationOf(c))]
 	if !r.Final || r.Lines.Total != 1 || len(r.Gaps) > 0 {
 		t.Errorf("receipt %+v", r)
@@ -201,10 +171,7 @@ func TestKilledBeforeTheLastAnswer(t *testing.T) {
 	c := w.container(0, jsonfile.Options{})
 	s := w.stepper(Config{})
 	c.line(0, "one")
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	c.line(0, "two")
 	c.line(1, "three")
 	name := w.generationOf(c)
@@ -226,13 +193,7 @@ func TestKilledBeforeTheLastAnswer(t *testing.T) {
 	}
 	src.dirty = true // whatever the reason
 	s.save()         // before a line is read again
-	for range 4 {
-		if s.f.sources[c.id] == nil {
-			break
-		}
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 4)
 	w.expect(c, 0, "one", "two")
 	w.expect(c, 1, "three")
 	for stream, lines := range map[string]int64{"stdout": 2, "stderr": 1} {
@@ -249,10 +210,7 @@ func TestForgottenAndBack(t *testing.T) {
 	w, c := one(t, jsonfile.Options{})
 	s := w.stepper(Config{Sink: w.store})
 	c.line(0, "one")
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	for life := range 3 {
 		s.gone(c.id)
 		s.turn(c.id)
@@ -272,10 +230,7 @@ func TestForgottenAndBack(t *testing.T) {
 		}
 		s.back(c.id)
 		c.line(0, fmt.Sprint("and ", life))
-		for range 2 {
-			s.store(s.turn(c.id))
-			s.save()
-		}
+		s.rounds(c.id, 2)
 	}
 	w.expect(c, 0, "one", "and 0", "and 1", "and 2")
 	if n := w.store.sink.repeated; n > 0 {
@@ -303,10 +258,7 @@ func TestForgivenGap(t *testing.T) {
 	c := w.container(0, jsonfile.Options{})
 	s := w.stepper(Config{})
 	c.line(0, "one")
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	src := s.f.sources[c.id]
 	src.noteGap(src.gens[0], "damaged", 7, 0, "damaged", s.f.metrics)
 	s.gone(c.id)

@@ -122,10 +122,7 @@ func TestHeldTooLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = w.stepper(Config{})
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	w.expect(c, 0, "one")
 	if n := w.source(c).Gaps; n != 0 {
 		t.Errorf("%d gaps", n)

@@ -65,10 +65,7 @@ func TestGapAgain(t *testing.T) {
 	c := w.container(0, jsonfile.Options{})
 	s := w.stepper(Config{})
 	c.line(0, "one")
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	s.killed()
 	if err := os.Remove(filepath.Join(w.state, "checkpoint")); err != nil {
 		t.Fatal(err)

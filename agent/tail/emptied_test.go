@@ -16,10 +16,7 @@ func TestTruncatedAndRemoved(t *testing.T) {
 			w, c := one(t, jsonfile.Options{})
 			s := w.stepper(Config{})
 			c.line(0, "one, which is longer than what comes")
-			for range 2 {
-				s.store(s.turn(c.id))
-				s.save()
-			}
+			s.rounds(c.id, 2)
 			if err := os.Truncate(c.writer.Path(), 0); err != nil {
 				t.Fatal(err)
 			}
@@ -38,13 +35,7 @@ func TestTruncatedAndRemoved(t *testing.T) {
 				s = w.stepper(Config{})
 				s.gone(c.id)
 			}
-			for range 4 {
-				if s.f.sources[c.id] == nil {
-					break
-				}
-				s.store(s.turn(c.id))
-				s.save()
-			}
+			s.rounds(c.id, 4)
 			w.expect(c, 0, "one, which is longer than what comes", "two")
 			if s.f.sources[c.id] != nil {
 				t.Error("never forgotten")

@@ -20,10 +20,7 @@ func TestLostUnderWay(t *testing.T) {
 			s := w.stepper(Config{})
 			c.line(0, "one")
 			c.line(1, "two")
-			for range 2 {
-				s.store(s.turn(c.id))
-				s.save()
-			}
+			s.rounds(c.id, 2)
 			_, settled := live(c.writer.Path())
 			c.line(0, "under way")
 			c.line(1, "under way too")
@@ -47,10 +44,7 @@ func TestLostUnderWay(t *testing.T) {
 					fl.Return()
 				}
 			}
-			for range 5 {
-				s.store(s.turn(c.id))
-				s.save()
-			}
+			s.rounds(c.id, 5)
 			w.expect(c, 0, "one", "after")
 			from := read
 			for _, g := range w.store.sink.gaps {

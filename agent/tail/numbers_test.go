@@ -62,10 +62,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	c.now = now
 	s = w.stepper(Config{})
 	c.line(0, "three")
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	w.expect(c, 0, "one", "two", "three")
 	s.killed()
 }

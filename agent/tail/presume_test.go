@@ -41,10 +41,7 @@ func TestPresumed(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.line(0, "two")
-			for range 3 {
-				s.store(s.turn(c.id))
-				s.save()
-			}
+			s.rounds(c.id, 3)
 			s.killed()
 			if err := os.WriteFile(checkpoint, append(old, "torn"...), 0o600); err != nil {
 				t.Fatal(err)

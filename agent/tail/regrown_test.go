@@ -21,10 +21,7 @@ func TestRegrownBehindOpenLine(t *testing.T) {
 		c.line(1, "kept")
 		_, keep := live(c.writer.Path())
 		c.line(1, "lost")
-		for range 2 {
-			s.store(s.turn(c.id))
-			s.save()
-		}
+		s.rounds(c.id, 2)
 		s.killed()
 		if err := os.Truncate(c.writer.Path(), keep); err != nil {
 			t.Fatal(err)
@@ -43,23 +40,14 @@ func TestRegrownBehindOpenLine(t *testing.T) {
 			c.line(1, "newx")
 		}
 		s = w.stepper(Config{Sink: w.store})
-		for range 2 {
-			s.store(s.turn(c.id))
-			s.save()
-		}
+		s.rounds(c.id, 2)
 		want = append(want, "last")
 		c.line(1, "last")
-		for range 2 {
-			s.store(s.turn(c.id))
-			s.save()
-		}
+		s.rounds(c.id, 2)
 		if err := c.writer.WritePartial("stdout", []byte(" ended"), c.now.Add(time.Second), true); err != nil {
 			t.Fatal(err)
 		}
-		for range 2 {
-			s.store(s.turn(c.id))
-			s.save()
-		}
+		s.rounds(c.id, 2)
 		w.expect(c, 1, want...)
 		w.expect(c, 0, "one", "begun", " ended")
 		s.killed()

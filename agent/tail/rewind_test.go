@@ -71,6 +71,19 @@ func (s *stepper) store(flights []*flight) {
 	}
 }
 
+// rounds looks, reads, stores and saves so many times, or until the source is
+// forgotten.
+func (s *stepper) rounds(id string, n int) {
+	s.t.Helper()
+	for range n {
+		if s.f.sources[id] == nil {
+			return
+		}
+		s.store(s.turn(id))
+		s.save()
+	}
+}
+
 // killed forgets the process, as kill -9 does.
 func (s *stepper) killed() { s.f.checkpoint.close() }
 
@@ -253,10 +266,7 @@ func TestGapIsNoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.line(0, "after")
-	for range 5 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 5)
 	w.expect(c, 0, "one", "after")
 	if len(w.store.sink.gaps) != 1 {
 		t.Fatalf("%d gap documents, want 1: %+v", len(w.store.sink.gaps), w.store.sink.gaps)
@@ -288,10 +298,7 @@ func TestPowerCutBooks(t *testing.T) {
 	if err := c.writer.WritePartial("stdout", []byte("begun"), c.now.Add(time.Second), false); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	if err := os.Truncate(c.writer.Path(), keep); err != nil {
 		t.Fatal(err)
 	}
@@ -305,22 +312,13 @@ func TestPowerCutBooks(t *testing.T) {
 	c.now = c.now.Add(time.Minute)
 	c.line(0, "three")
 	_, end := live(c.writer.Path())
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	if err := os.RemoveAll(jsonfile.Dir(w.root, c.id)); err != nil {
 		t.Fatal(err)
 	}
 	delete(w.targets, c.id)
 	w.set()
-	for range 4 {
-		if s.f.sources[c.id] == nil {
-			break
-		}
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 4)
 	w.expect(c, 0, "one", "stored, then lost", "three")
 	r := w.store.sink.receipts[fmt.Sprintf("%s %s stdout", c.id, w.generationOf(c))]
 	if !r.Final || r.Lines.Total != 2 || r.Lines.Duplicate != 1 || len(r.Gaps) != 1 || r.Bytes.Size != end {
@@ -425,10 +423,7 @@ func TestRegrown(t *testing.T) {
 	c.line(0, "one")
 	_, keep := live(c.writer.Path())
 	c.line(0, "two")
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	w.expect(c, 0, "one", "two")
 	s.killed()
 	if err := os.Truncate(c.writer.Path(), keep); err != nil {
@@ -448,10 +443,7 @@ func TestRegrown(t *testing.T) {
 		c.line(0, want[len(want)-1])
 	}
 	s = w.stepper(Config{Sink: w.store})
-	for range 2 {
-		s.store(s.turn(c.id))
-		s.save()
-	}
+	s.rounds(c.id, 2)
 	w.expect(c, 0, want...)
 	if src := w.source(c); src.Gaps != 1 {
 		t.Errorf("%d gaps, want that the lost end is one", src.Gaps)
