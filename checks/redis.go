@@ -46,19 +46,11 @@ var redisKind = Kind{
 
 // checkRedis asks PING and INFO.
 func checkRedis(ctx context.Context, t Target) (r Result) {
-	s, err := connect(ctx, &r, "tcp", t.Address, maxInfo)
-	if err != nil {
-		r.failed(t, err, "connecting")
+	s, ok := open(ctx, &r, t, maxInfo)
+	if !ok {
 		return r
 	}
 	defer s.Close()
-	if value[bool](t, "tls") {
-		host, _, _ := net.SplitHostPort(t.Address)
-		if _, err := s.startTLS(ctx, &r, t, host); err != nil {
-			r.failed(t, err, "in the TLS handshake")
-			return r
-		}
-	}
 	if password := value[string](t, "password-file"); password != "" {
 		words := []string{"AUTH", password}
 		if name := value[string](t, "username"); name != "" {

@@ -32,21 +32,31 @@ var tcpKind = Kind{
 	check:   checkTCP,
 }
 
-// checkTCP connects and goes through the dialogue.
-func checkTCP(ctx context.Context, t Target) (r Result) {
-	s, err := connect(ctx, &r, "tcp", t.Address, maxDialogue)
+// open connects to the target, with TLS if its option says so. false: r says why not.
+func open(ctx context.Context, r *Result, t Target, most int64) (*session, bool) {
+	s, err := connect(ctx, r, "tcp", t.Address, most)
 	if err != nil {
 		r.failed(t, err, "connecting")
+		return nil, false
+	}
+	if value[bool](t, "tls") {
+		host, _, _ := net.SplitHostPort(t.Address)
+		if _, err := s.startTLS(ctx, r, t, host); err != nil {
+			s.Close()
+			r.failed(t, err, "in the TLS handshake")
+			return nil, false
+		}
+	}
+	return s, true
+}
+
+// checkTCP connects and goes through the dialogue.
+func checkTCP(ctx context.Context, t Target) (r Result) {
+	s, ok := open(ctx, &r, t, maxDialogue)
+	if !ok {
 		return r
 	}
 	defer s.Close()
-	if value[bool](t, "tls") {
-		host, _, _ := net.SplitHostPort(t.Address)
-		if _, err := s.startTLS(ctx, &r, t, host); err != nil {
-			r.failed(t, err, "in the TLS handshake")
-			return r
-		}
-	}
 	r.say("connected to %s", r.Evidence.Address)
 	sends, awaits := values[string](t, "send"), values[*regexp.Regexp](t, "await")
 	var heard []byte
@@ -62,6 +72,7 @@ func checkTCP(ctx context.Context, t Target) (r Result) {
 			}
 			sends, heard = sends[1:], nil
 		} else if !speak && len(awaits) > 0 {
+			var err error
 			heard, err = s.await(&r, heard, awaits[0])
 			r.answer(heard)
 			if err != nil {

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mesoscope/test/fakees"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -201,3 +204,18 @@ output:
 
 // followingNow is what an agent prints when it works; the group is its address.
 const followingNow = `following the containers of this node.*status=(\S+)`
+
+// comeBack lets an Elasticsearch that keeps nothing listen at an address where
+// nobody did, until the test ends.
+func comeBack(t *testing.T, address string) *fakees.Server {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := &fakees.Server{Discard: true}
+	server := &httptest.Server{Listener: listener, Config: httptest.NewUnstartedServer(sink).Config}
+	server.Start()
+	t.Cleanup(server.Close)
+	return sink
+}

@@ -5,7 +5,6 @@ package command
 import (
 	"fmt"
 	"net"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"mesoscope/internal/jsonfile"
-	"mesoscope/test/fakees"
 )
 
 // What takes too long for every day: a line of a gigabyte, 5,000 containers.
@@ -82,14 +80,7 @@ func TestManyContainersAway(t *testing.T) {
 	until(t, "the new ones to be followed", 60*time.Second, func() bool {
 		return strings.Count(ask(t, url+"/api/v1/sources"), `"service":`) >= all+500
 	})
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sink := &fakees.Server{Discard: true}
-	server := &httptest.Server{Listener: listener, Config: httptest.NewUnstartedServer(sink).Config}
-	server.Start()
-	defer server.Close()
+	sink := comeBack(t, address)
 	const want = all*lines + 500
 	until(t, "all lines to arrive", 120*time.Second, func() bool { return sink.Lines() >= want })
 	peak := peakMemory(t, c.cmd.Process.Pid)

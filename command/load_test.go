@@ -135,14 +135,7 @@ func TestMemoryLimit(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		return same
 	})
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sink := &fakees.Server{Discard: true}
-	server := &httptest.Server{Listener: listener, Config: httptest.NewUnstartedServer(sink).Config}
-	server.Start()
-	defer server.Close()
+	sink := comeBack(t, address)
 	const want = containers*lines + 1
 	until(t, "all lines to arrive", 60*time.Second, func() bool { return sink.Lines() >= want })
 	peak := peakMemory(t, c.cmd.Process.Pid)
