@@ -22,14 +22,3 @@ func (f *Follower) salvage(s *source, g *generation) {
 	s.append(fresh, &f.hold)
 	f.looks.push(&s.looking) // which finds its name, if it has one
 }
-
-// append makes g the youngest generation, and holds it.
-func (s *source) append(g *generation, h *hold) {
-	g.N, g.Path, g.Run = s.next, s.target.Path, s.heads.meet(g.Head)
-	s.next++
-	if !s.target.Steady {
-		s.holdNew(g, h)
-	}
-	s.gens = append(s.gens, g)
-	s.dirty = true
-}

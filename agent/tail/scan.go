@@ -280,3 +280,14 @@ func (s *source) take(fd found, gone bool, now heard, h *hold) (changed bool) {
 	s.unreadable = fd.err
 	return changed || gone
 }
+
+// append makes g the youngest generation, and holds it.
+func (s *source) append(g *generation, h *hold) {
+	g.N, g.Path, g.Run = s.next, s.target.Path, s.heads.meet(g.Head)
+	s.next++
+	if !s.target.Steady {
+		s.holdNew(g, h)
+	}
+	s.gens = append(s.gens, g)
+	s.dirty = true
+}
