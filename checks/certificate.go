@@ -61,6 +61,17 @@ func (s *session) startTLS(ctx context.Context, r *Result, t Target, host string
 	return state, r.examine(t, state, host)
 }
 
+// tlsConfig is for a library that makes the handshake itself: the certificates
+// are examined as startTLS does it.
+func (r *Result) tlsConfig(t Target, host string) *tls.Config {
+	if name := value[string](t, "servername"); name != "" {
+		host = name
+	}
+	return &tls.Config{ServerName: host, InsecureSkipVerify: true, VerifyConnection: func(state tls.ConnectionState) error {
+		return r.examine(t, state, host)
+	}}
+}
+
 // examine measures how long the chain is good and verifies it unless that is
 // switched off.
 func (r *Result) examine(t Target, state tls.ConnectionState, host string) error {

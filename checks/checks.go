@@ -65,6 +65,7 @@ var Kinds = map[string]Kind{
 	"marathon":      marathonKind,
 	"docker":        dockerKind,
 	"grpc":          grpcKind,
+	"mysql":         mysqlKind,
 }
 
 // Names are the names of all kinds, sorted.

@@ -16,7 +16,18 @@ func TestDocs(t *testing.T) {
 	var b strings.Builder
 	for _, name := range Names() {
 		k := Kinds[name]
-		fmt.Fprintf(&b, "\n### %s\n\n%s. Target: `%s`. `mesoscope %s`\n\n| signal | state | when |\n|---|---|---|\n", name, k.Summary, k.Target, k.Example)
+		fmt.Fprintf(&b, "\n### %s\n\n%s. Target: `%s`. `mesoscope %s`\n", name, k.Summary, k.Target, k.Example)
+		for i, o := range k.Options {
+			if i == 0 {
+				b.WriteString("\n| option | what it does |\n|---|---|\n")
+			}
+			value := strings.TrimSpace(o.Name + " " + o.Placeholder)
+			if o.Default != "" {
+				value += "=" + o.Default
+			}
+			fmt.Fprintf(&b, "| `--%s` | %s |\n", value, strings.ReplaceAll(o.Help, "|", `\|`))
+		}
+		b.WriteString("\n| signal | state | when |\n|---|---|---|\n")
 		for _, s := range k.Signals {
 			fmt.Fprintf(&b, "| %s | %s | %s |\n", s.Name, s.State, s.When)
 		}

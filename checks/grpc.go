@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,8 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -104,41 +101,14 @@ func callHealth(ctx context.Context, s *session, scheme string, t Target) (*http
 	}
 	answer, err := transport.RoundTrip(q.WithContext(ctx))
 	if err != nil {
-		return nil, nil, conn.cause(ctx, err)
+		return nil, nil, conn.cause(ctx, "HTTP/2", err)
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxHealth))
 	if err != nil {
-		return nil, nil, conn.cause(ctx, err)
+		return nil, nil, conn.cause(ctx, "HTTP/2", err)
 	}
 	return answer, body, nil
-}
-
-// watched remembers why reading ended: HTTP/2 tells only that it did.
-type watched struct {
-	*session
-	ended atomic.Pointer[error]
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.in.Read(p)
-	if err != nil {
-		w.ended.CompareAndSwap(nil, &err)
-	}
-	return n, err
-}
-
-// cause is what to blame for an exchange that failed.
-func (w *watched) cause(ctx context.Context, err error) error {
-	switch ended := w.ended.Load(); {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case ended != nil && !errors.Is(*ended, net.ErrClosed):
-		return *ended
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		return err
-	}
-	return wrongProtocol("the answer is no HTTP/2: %v", err)
 }
 
 // healthRequest is a frame with HealthCheckRequest{service}.

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -236,4 +237,9 @@ func secretFile(t *testing.T, secret string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// pipeSession is a session whose other side says b and closes.
+func pipeSession(b []byte) *session {
+	return &session{in: bufio.NewReader(bytes.NewReader(b)), left: int64(len(b)), most: int64(len(b))}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -143,6 +144,37 @@ func (s *session) read(p []byte) (int, error) {
 func (s *session) Close() error {
 	s.stop()
 	return s.Conn.Close()
+}
+
+// A watched session is for a library that speaks on it: it remembers why
+// reading ended, which libraries tell as their own kind of error.
+type watched struct {
+	*session
+	ended atomic.Pointer[error]
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.in.Read(p)
+	if err != nil {
+		w.ended.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// cause is what to blame for an exchange that failed.
+func (w *watched) cause(ctx context.Context, protocol string, err error) error {
+	var bad certificateError
+	switch ended := w.ended.Load(); {
+	case errors.As(err, &bad):
+		return bad
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case ended != nil && !errors.Is(*ended, net.ErrClosed):
+		return *ended
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+		return err
+	}
+	return wrongProtocol("the answer is no %s: %v", protocol, err)
 }
 
 // failed turns an error of the network into a finding. doing says at what, as

@@ -170,6 +170,16 @@ func parseCount(s string) (any, error) {
 	return n, nil
 }
 
+// oneOf makes a reader of a word from a list.
+func oneOf(words ...string) func(string) (any, error) {
+	return func(s string) (any, error) {
+		if !slices.Contains(words, s) {
+			return nil, fmt.Errorf("%q is none of %s", s, strings.Join(words, ", "))
+		}
+		return s, nil
+	}
+}
+
 // readSecret reads a password or token; the newline at its end is an editor's.
 func readSecret(path string) (string, error) {
 	b, err := os.ReadFile(path)

@@ -26,6 +26,7 @@ import (
 func check(t *testing.T, code int, text string, args ...string) {
 	t.Helper()
 	said, got := run(t, exec.Command(binary, append([]string{"check"}, args...)...))
+	t.Logf("mesoscope check %s\n%s", strings.Join(args, " "), said)
 	if got != code || !strings.Contains(said, text) {
 		t.Errorf("check %s: code %d: %s\nwant code %d: …%s…", strings.Join(args, " "), got, said, code, text)
 	}
@@ -75,7 +76,7 @@ func freePort(t *testing.T) string {
 func service(t *testing.T, name string, args ...string) *os.Process {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		lacking(t, name+" is missing: apt-get install redis-server nginx-light zookeeper monitoring-plugins-basic")
+		lacking(t, name+" is missing: apt-get install redis-server nginx-light zookeeper monitoring-plugins-basic mariadb-server postgresql")
 	}
 	cmd := exec.Command(name, args...)
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
