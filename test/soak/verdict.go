@@ -191,7 +191,11 @@ func (v *verdict) see(t *history, generation string) {
 	if v.seen[t] == nil {
 		v.seen[t] = map[int]bool{}
 	}
-	if f, one := t.find(ino, head); one && f.Ino == ino {
+	f, one := t.find(ino, head)
+	if t.c.spec.Log.Compress && !t.alone(f) {
+		return // the copy of one may have the inode that another one of the same huge line had
+	}
+	if one && f.Ino == ino {
 		v.seen[t][f.N] = true
 	}
 }
