@@ -93,18 +93,15 @@ func nearestName(name string, all []string) string {
 // how a port becomes known that is chosen with the machine.
 func (r *reader) setVariable(name, key, written string) {
 	value, err := expand(written, ".", r.lookup)
-	if err == nil && strings.Contains(written, placeholder+"file:") {
-		r.hide = append(r.hide, value, written)
-	}
 	if err != nil {
-		value = "" // the error says why
-	}
-	r.set(name, key, value)
-	if err != nil {
-		r.withdraw(key)
+		r.supersede(name, key)
 		r.fail(key, "%v", err)
 		return
 	}
+	if strings.Contains(written, placeholder+"file:") {
+		r.hide = append(r.hide, value, written)
+	}
+	r.set(name, key, value)
 	if value != written {
 		r.places[key] = place{source: name, text: written}
 	}
@@ -128,16 +125,22 @@ func (r *reader) set(source, key, value string) {
 		}
 		v = v.Field(i)
 	}
-	for k := range r.places { // what the file said about it no longer counts
+	r.supersede(source, key)
+	if err := assign(v, value); err != nil {
+		r.fail(key, "%v", err)
+	}
+}
+
+// supersede makes source the place where key is set; what the file said about it
+// no longer counts.
+func (r *reader) supersede(source, key string) {
+	for k := range r.places {
 		if k == key || strings.HasPrefix(k, key+"[") {
 			delete(r.places, k)
 		}
 	}
 	r.places[key] = place{source: source}
 	r.withdraw(key)
-	if err := assign(v, value); err != nil {
-		r.fail(key, "%v", err)
-	}
 }
 
 // withdraw forgets errors about the value of key in the file, because another

@@ -125,10 +125,13 @@ func (a *assembler) letGo(b *bulk) {
 	a.freeBulk(b)
 }
 
-// relieve pauses a lane of which too much is refused while other lanes work: it
-// would take the memory from them.
+// crowds says whether so much of a lane waits for another attempt, or for an
+// answer, that the others would soon lack the memory.
+func (a *assembler) crowds(l *lane) bool { return !l.paused() && l.stuck() > a.memory/8 }
+
+// relieve pauses a lane of which too much is refused while other lanes work.
 func (a *assembler) relieve(l *lane, o oddItem, now time.Time) {
-	if l.paused() || l.stuck() <= a.memory/8 {
+	if !a.crowds(l) {
 		return
 	}
 	for _, other := range a.order {
@@ -139,11 +142,11 @@ func (a *assembler) relieve(l *lane, o oddItem, now time.Time) {
 	}
 }
 
-// rest pauses a lane of which too much waits for an answer about what is stored
-// already. Others may not have come to anything yet, because it is all that was
-// read.
-func (a *assembler) rest(l *lane, why, example string, now time.Time) {
-	if !l.paused() && l.stuck() > a.memory/8 {
+// relieveUnanswered pauses a lane of which too much waits for an answer about what
+// is stored already. The other lanes may not have come to anything yet, because
+// this one's batches were read first.
+func (a *assembler) relieveUnanswered(l *lane, why, example string, now time.Time) {
+	if a.crowds(l) {
 		a.pauseLane(l, "unanswered", why, example, now)
 	}
 }

@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"slices"
 	"strings"
 
 	"mesoscope/config"
@@ -57,23 +58,14 @@ func (c *Container) setting(name string) (value, from string) {
 }
 
 // disabled says whether the container does not want to be followed.
-func (c *Container) disabled() bool {
-	value, _ := c.setting(switchEnabled)
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case "false", "0", "no", "off":
-		return true
-	}
-	return false
-}
+func (c *Container) disabled() bool { return c.says("false", "0", "no", "off") }
 
-// enabled says whether the container wants to be followed in so many words.
-func (c *Container) enabled() bool {
+// enabled says whether it wants to be followed in so many words.
+func (c *Container) enabled() bool { return c.says("true", "1", "yes", "on") }
+
+func (c *Container) says(words ...string) bool {
 	value, _ := c.setting(switchEnabled)
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case "true", "1", "yes", "on":
-		return true
-	}
-	return false
+	return slices.Contains(words, strings.ToLower(strings.TrimSpace(value)))
 }
 
 // choose takes over where the container wants its lines to go. What cannot be
