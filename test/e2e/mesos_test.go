@@ -108,15 +108,22 @@ output:
 	ended("/shop/web", "TASK_RUNNING")
 
 	// What Mesos never told while it was there cannot be known later.
-	within(t, 30*time.Second, "a line with labels of each running task", func() error {
-		labelled := map[string]bool{}
+	within(t, 60*time.Second, "what the labels of each task say", func() error {
+		heard := map[string]map[string]bool{"/shop/web": {}, "/shop/crash": {}, "/shop/apart": {}, "/shop/hidden": {}}
 		for _, l := range tasksOf(t, es) {
-			if strings.HasPrefix(l.Message, "/shop/web ") && len(l.Mesos.Task.Labels) > 0 {
-				labelled[l.Mesos.Task.ID] = true
+			if app := strings.Fields(l.Message)[0]; heard[app] != nil && len(l.Mesos.Task.Labels) > 0 {
+				heard[app][l.Mesos.Task.ID] = true
 			}
 		}
-		if len(labelled) < apps["/shop/web"].n {
-			return fmt.Errorf("%d", len(labelled))
+		for _, source := range agent.sources("") {
+			if source.State == "excluded" {
+				heard["/shop/hidden"][source.ID] = true
+			}
+		}
+		for app, tasks := range heard {
+			if len(tasks) < apps[app].n {
+				return fmt.Errorf("%d of %d tasks of %s", len(tasks), apps[app].n, app)
+			}
 		}
 		return nil
 	})
