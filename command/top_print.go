@@ -105,7 +105,7 @@ func (s seat) cells(color bool) []gridCell {
 		memory = size(int64(s.MemoryLimit))
 	}
 	return []gridCell{
-		text(cell(s.Node)), text(cell(s.App)), text(cell(cmp.Or(s.Task, s.Name, s.ID))), {strain, hue}, text(cell(s.StrainOf)),
+		text(cell(s.Node)), text(cell(s.App)), text(bothEnds(clean(cmp.Or(s.Task, s.Name, s.ID)), 40)), {strain, hue}, text(cell(s.StrainOf)),
 		measured(fmt.Sprintf("%.2f", s.CPUCores)), measured(limit), measured(throttled), measured(size(int64(s.WorkingSet))), measured(memory),
 		measured(size(int64(s.Read))), measured(size(int64(s.Written))), measured(count(int64(s.Pids))),
 		text(rate(s.Lines)), text(size(int64(s.LogBytes))),
@@ -121,4 +121,14 @@ func rate(n float64) string {
 		return fmt.Sprintf("%.1f", n)
 	}
 	return count(int64(n + 0.5))
+}
+
+// bothEnds cuts s to at most n characters in its middle: what tells the tasks of
+// an app apart is at the end.
+func bothEnds(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n/2]) + "…" + string(r[len(r)-(n-n/2-1):])
 }

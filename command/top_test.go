@@ -145,3 +145,11 @@ func TestWildcard(t *testing.T) {
 		}
 	}
 }
+
+func TestBothEnds(t *testing.T) {
+	for in, want := range map[string]string{"abcdef": "abcdef", "abcdefg": "abc…fg", "äöüabcdefg": "äöü…fg"} {
+		if got := bothEnds(in, 6); got != want {
+			t.Errorf("bothEnds(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

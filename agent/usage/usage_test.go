@@ -298,3 +298,71 @@ func BenchmarkLook(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLookKernel is BenchmarkLook with 100 cgroups of the kernel, which it
+// makes and removes. It needs root.
+func BenchmarkLookKernel(b *testing.B) {
+	const n = 100
+	h := mounts(hostMounts())
+	roots := map[string]bool{h.unified: h.unified != ""}
+	for _, point := range h.v1 {
+		roots[point] = true
+	}
+	var owners []Owner
+	for i := range n {
+		owners = append(owners, Owner{ID: longID(i), App: fmt.Sprint("app-", i%10), Running: true})
+	}
+	for root, is := range roots {
+		if !is {
+			continue
+		}
+		dir := filepath.Join(root, fmt.Sprint("mesoscope-bench-", os.Getpid()))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			b.Skip("needs root and cgroups: ", err)
+		}
+		b.Cleanup(func() { _ = os.Remove(dir) })
+		for _, o := range owners {
+			below := filepath.Join(dir, o.ID)
+			if err := os.Mkdir(below, 0o755); err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = os.Remove(below) })
+		}
+	}
+	s := newSampler(Options{Owners: func() []Owner { return slices.Clone(owners) }}, h)
+	s.sample(time.Now())
+	if len(s.paths) != n {
+		b.Fatalf("%d cgroups found", len(s.paths))
+	}
+	for b.Loop() {
+		s.sample(time.Now())
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(Every)*100, "%core")
+}
+
+// TestDocs: docs/usage.md names each metric.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/usage.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	container, node, ok := strings.Cut(string(text), "| `mesoscope_node_…` |")
+	if !ok {
+		t.Fatal("no table of the machine")
+	}
+	ch := make(chan *prometheus.Desc, 100)
+	(&Sampler{}).Describe(ch)
+	close(ch)
+	for d := range ch {
+		_, name, _ := strings.Cut(d.String(), `fqName: "`)
+		name, _, _ = strings.Cut(name, `"`)
+		where := container
+		short, ok := strings.CutPrefix(name, "mesoscope_container_")
+		if !ok {
+			where, short = node, strings.TrimPrefix(name, "mesoscope_node_")
+		}
+		if !strings.Contains(where, "`"+short) && !strings.Contains(where, "`"+name) {
+			t.Errorf("%s is not there", name)
+		}
+	}
+}
