@@ -222,8 +222,28 @@ func (p *process) owners() (list []usage.Owner) {
 	return list
 }
 
+// listTime is how long Docker may take to say what it knows of its containers.
+const listTime = 3 * time.Second
+
+func (p *process) instances(ctx context.Context) []status.Instance {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	rates := map[string]float64{}
+	for _, c := range p.usage.Usage().Containers {
+		rates[c.ID] = c.Lines
+	}
+	list := []status.Instance{}
+	for _, a := range p.agents {
+		list = append(list, a.Instances(ctx)...)
+	}
+	for i := range list {
+		list[i].Lines = rates[list[i].ID]
+	}
+	return list
+}
+
 func (p *process) endpoints(r *reloads) agent.Endpoints {
-	return agent.Endpoints{Registry: p.registry, Status: p.status, Sources: p.sources, Explain: p.explain, Usage: p.usage.Usage, Reload: r.now}
+	return agent.Endpoints{Registry: p.registry, Status: p.status, Sources: p.sources, Explain: p.explain, Usage: p.usage.Usage, Instances: p.instances, Reload: r.now}
 }
 
 // reloads read the configuration again while a process runs: at SIGHUP, when

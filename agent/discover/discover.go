@@ -173,7 +173,7 @@ func (d *Discoverer) Excludes(id string) bool {
 }
 
 func (d *Discoverer) newMesos() error {
-	a, err := access(d.opt.Mesos)
+	a, err := Access(d.opt.Mesos)
 	if err != nil {
 		return err
 	}

@@ -59,19 +59,19 @@ output:
 `, t.TempDir(), address, node, root, m.Agent, hold, server.URL))
 	agent.start()
 
-	run := func(name string, args ...string) string {
+	run := func(name, network string, args ...string) string {
 		t.Helper()
 		name = fmt.Sprintf("usage-%s-%d", name, time.Now().UnixNano())
-		id := docker(t, append([]string{"run", "-d", "--network", "none", "--label", label, "--label", "mesoscope.service=" + name, "--name", name}, args...)...)
+		id := docker(t, append([]string{"run", "-d", "--network", network, "--label", label, "--label", "mesoscope.service=" + name, "--name", name}, args...)...)
 		t.Cleanup(func() { docker(t, "rm", "-f", "-v", id) })
 		return id
 	}
 	const lines = 500
 	ids := map[string]string{
-		"busy":   run("busy", "--cpus", "0.2", "-m", "64m", "--pids-limit", "77", "test/busybox", "sh", "-c", "dd if=/dev/zero of=/big bs=1M count=8 oflag=direct; dd if=/big of=/dev/null bs=1M iflag=direct; while :; do :; done"),
-		"free":   run("free", "test/busybox", "sh", "-c", works),
-		"talks":  run("talks", "test/busybox", "sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; sleep 1000", lines)),
-		"killed": run("killed", "-m", "64m", "test/busybox", "sh", "-c", "(tail /dev/zero); sleep 1000"),
+		"busy":   run("busy", "none", "--cpus", "0.2", "-m", "64m", "--pids-limit", "77", "test/busybox", "sh", "-c", "dd if=/dev/zero of=/big bs=1M count=8 oflag=direct; dd if=/big of=/dev/null bs=1M iflag=direct; while :; do :; done"),
+		"free":   run("free", "none", "test/busybox", "sh", "-c", works),
+		"talks":  run("talks", "bridge", "-p", "127.0.0.1::80", "test/busybox", "sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); done; sleep 1000", lines)),
+		"killed": run("killed", "none", "-m", "64m", "test/busybox", "sh", "-c", "(tail /dev/zero); sleep 1000"),
 	}
 	const app = "/usage/web"
 	tasks := m.Run(mesos.Tasks{Framework: "marathon", Name: "usage_web.instance-c7c311a4-b669-11e6-a48f-0ea4f4b1778c._app", N: 2, Env: map[string]string{"MARATHON_APP_ID": app}, Command: works})
@@ -175,6 +175,17 @@ output:
 		t.Errorf("top: %d %s\n%s", code, stderr, out)
 	}
 	t.Logf("mesoscope top:\n%s", out)
+
+	code, out, stderr = mesoscope(t, "where", app, "--url", agent.url)
+	if code != 0 || !strings.HasPrefix(out, app+" is on "+node+" (2)\n") || strings.Count(out, "Up ") != 2 {
+		t.Errorf("where: %d %s\n%s", code, stderr, out)
+	}
+	port := docker(t, "port", ids["talks"], "80/tcp") // 127.0.0.1:49153
+	_, port, _ = strings.Cut(strings.Fields(port)[0], ":")
+	code, out, stderr = mesoscope(t, "where", "usage-talks-*", "--url", agent.url)
+	if code != 0 || !strings.Contains(out, " "+port+"->80/tcp ") {
+		t.Errorf("where, of a container with the port %s: %d %s\n%s", port, code, stderr, out)
+	}
 }
 
 // compare holds the agent's numbers against two others' in between.
