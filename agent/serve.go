@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -16,6 +17,10 @@ type Endpoints struct {
 	Registry *prometheus.Registry
 	Status   func() status.Status
 	Sources  func() []status.Source
+	// Usage is what the machine and its containers use.
+	Usage func() status.Usage
+	// Instances lists the containers here.
+	Instances func(context.Context) []status.Instance
 	// Explain says what is known of the containers that name may mean.
 	Explain func(name string) []status.Explained
 	// Reload reads the configuration again; its error is the answer.
@@ -30,6 +35,8 @@ type Endpoints struct {
 //	POST /-/reload         read the configuration again; 400 with what is wrong with it
 //	GET  /api/v1/status    status.Status
 //	GET  /api/v1/sources   a list of status.Source
+//	GET  /api/v1/usage     status.Usage
+//	GET  /api/v1/instances a list of status.Instance
 //	GET  /api/v1/explain   a list of status.Explained, for ?container=NAME
 func Handler(e Endpoints) http.Handler {
 	mux := http.NewServeMux()
@@ -51,6 +58,8 @@ func Handler(e Endpoints) http.Handler {
 	})
 	mux.HandleFunc("GET "+status.StatusPath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, e.Status()) })
 	mux.HandleFunc("GET "+status.SourcesPath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, e.Sources()) })
+	mux.HandleFunc("GET "+status.UsagePath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, e.Usage()) })
+	mux.HandleFunc("GET "+status.InstancesPath, func(w http.ResponseWriter, r *http.Request) { writeJSON(w, e.Instances(r.Context())) })
 	mux.HandleFunc("GET "+status.ExplainPath, func(w http.ResponseWriter, r *http.Request) {
 		name := r.FormValue("container")
 		if name == "" {

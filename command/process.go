@@ -21,6 +21,7 @@ import (
 	"mesoscope/agent"
 	"mesoscope/agent/status"
 	"mesoscope/agent/tail"
+	"mesoscope/agent/usage"
 	"mesoscope/config"
 	"mesoscope/internal/listen"
 	"mesoscope/internal/lockfile"
@@ -46,6 +47,7 @@ type process struct {
 	output   output
 	out      chan *record.Batch
 	agents   []*agent.Agent
+	usage    *usage.Sampler
 	// returning says that a process of this kind has been here before: without
 	// its checkpoint, anything may have been sent already.
 	returning bool
@@ -102,6 +104,8 @@ func newProcess(cfg config.Config, kind config.Kind, log *slog.Logger, reloads *
 			Name: "mesoscope_config_last_reload_successful", Help: "1 if the configuration was good when it was read last.",
 		}, reloads.successful),
 	)
+	p.usage = usage.New(usage.Options{Node: cfg.Node.Name, Owners: p.owners, Log: log})
+	p.registry.MustRegister(p.usage)
 	return p, nil
 }
 
@@ -129,6 +133,7 @@ func (p *process) run(ctx context.Context, handler http.Handler) error {
 	for _, a := range p.agents {
 		readers.Go(func() { a.Run(ctx) })
 	}
+	rest.Go(func() { p.usage.Run(ctx) })
 	var served error
 	rest.Go(func() {
 		if served = p.listener.Serve(ctx, handler, p.log); served != nil {
@@ -209,8 +214,36 @@ func (p *process) explain(name string) []status.Explained {
 	return list
 }
 
+// owners are all containers here, and whose they are.
+func (p *process) owners() (list []usage.Owner) {
+	for _, a := range p.agents {
+		list = append(list, a.Owners()...)
+	}
+	return list
+}
+
+// listTime is how long Docker may take to say what it knows of its containers.
+const listTime = 3 * time.Second
+
+func (p *process) instances(ctx context.Context) []status.Instance {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	rates := map[string]float64{}
+	for _, c := range p.usage.Usage().Containers {
+		rates[c.ID] = c.Lines
+	}
+	list := []status.Instance{}
+	for _, a := range p.agents {
+		list = append(list, a.Instances(ctx)...)
+	}
+	for i := range list {
+		list[i].Lines = rates[list[i].ID]
+	}
+	return list
+}
+
 func (p *process) endpoints(r *reloads) agent.Endpoints {
-	return agent.Endpoints{Registry: p.registry, Status: p.status, Sources: p.sources, Explain: p.explain, Reload: r.now}
+	return agent.Endpoints{Registry: p.registry, Status: p.status, Sources: p.sources, Explain: p.explain, Usage: p.usage.Usage, Instances: p.instances, Reload: r.now}
 }
 
 // reloads read the configuration again while a process runs: at SIGHUP, when

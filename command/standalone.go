@@ -135,7 +135,7 @@ func (s *standalone) handler(r *reloads) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.New(s.store, web.Options{}))
 	ours := agent.Handler(s.endpoints(r))
-	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/-/reload", status.StatusPath, status.SourcesPath, status.ExplainPath} {
+	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/-/reload", status.StatusPath, status.SourcesPath, status.ExplainPath, status.UsagePath, status.InstancesPath} {
 		mux.Handle(path, ours)
 	}
 	return mux

@@ -15,7 +15,7 @@ const envPrefix = "MESOSCOPE_"
 // and those that Kubernetes and Docker links set when a service or a linked
 // container is called mesoscope. Refusing those would keep the process from
 // starting in a place where everything is right.
-var foreign = regexp.MustCompile(`^MESOSCOPE_(STORE|CONFIG|TEST_.*|LOGS_(ENABLED|DATASET|NAMESPACE)|(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT(_\d+_(TCP|UDP)(_\w+)?)?|ENV_.*|NAME)$`)
+var foreign = regexp.MustCompile(`^MESOSCOPE_(STORE|AGENTS|CONFIG|TEST_.*|LOGS_(ENABLED|DATASET|NAMESPACE)|(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT(_\d+_(TCP|UDP)(_\w+)?)?|ENV_.*|NAME)$`)
 
 // keys lists the paths of all keys that hold a value, in the order of the file.
 func keys() []string {

@@ -63,6 +63,8 @@ type Excluded struct {
 	ID   string `json:"id"`
 	Name string `json:"name,omitempty"`
 	Rule string `json:"rule"` // the entry of docker.exclude, or why it is not followed without one
+	// Of is all that is known of it: it uses the machine like any other.
+	Of Container `json:"-"`
 }
 
 // selfRule excludes the agent's own output, see self.
@@ -171,7 +173,7 @@ func (d *Discoverer) Excludes(id string) bool {
 }
 
 func (d *Discoverer) newMesos() error {
-	a, err := access(d.opt.Mesos)
+	a, err := Access(d.opt.Mesos)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ var allowedEnv = map[string]bool{
 	"MESOS_FRAMEWORK_ID":        true,
 	"MESOS_SLAVE_ID":            true,
 	"MESOS_ALLOCATION_ROLE":     true,
+	"PORTS":                     true, // that Marathon gives to a container in the host's network
 	"CHRONOS_JOB_NAME":          true,
 	"CHRONOS_JOB_OWNER":         true,
 	"METRONOME_JOB_ID":          true,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -232,10 +233,16 @@ func TestExclude(t *testing.T) {
 	}
 	s := discoverFor(t, Options{Docker: config.Docker{Root: r.root, Exclude: []string{"label:logs=o?f", "sidecar-*", "image:*/team/*"}}})
 	s.wait("one container", func(set map[string]Container) bool { return len(set) == 1 && set[ids["plain"]].Name == "plain" })
-	got := fmt.Sprint(s.d.Excluded())
-	want := fmt.Sprint([]Excluded{{ids["db"], "db", "label:logs=o?f"}, {ids["sidecar-1"], "sidecar-1", "sidecar-*"}, {ids["web"], "web", "image:*/team/*"}})
-	if got != want {
-		t.Errorf("excluded %s, want %s", got, want)
+	var got []Excluded
+	for _, e := range s.d.Excluded() {
+		if e.Of.ID != e.ID || e.Of.Name != e.Name {
+			t.Errorf("%s is excluded, and known as %s %s", e.Name, e.Of.ID, e.Of.Name)
+		}
+		got = append(got, Excluded{ID: e.ID, Name: e.Name, Rule: e.Rule})
+	}
+	want := []Excluded{{ID: ids["db"], Name: "db", Rule: "label:logs=o?f"}, {ID: ids["sidecar-1"], Name: "sidecar-1", Rule: "sidecar-*"}, {ID: ids["web"], Name: "web", Rule: "image:*/team/*"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("excluded %v, want %v", got, want)
 	}
 	// A new one is never announced before its name is known.
 	late := fullID("fade")

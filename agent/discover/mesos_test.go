@@ -381,7 +381,7 @@ func TestTokenExpires(t *testing.T) {
 
 func mesosAccessOf(t *testing.T, cfg config.Mesos) mesos.Access {
 	t.Helper()
-	a, err := access(cfg)
+	a, err := Access(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,8 +62,8 @@ func credentials(cfg config.Mesos) (a mesos.Access, err error) {
 	return a, nil
 }
 
-// access is what mesos.*_file name.
-func access(cfg config.Mesos) (mesos.Access, error) {
+// Access is what mesos.*_file name.
+func Access(cfg config.Mesos) (mesos.Access, error) {
 	a, err := credentials(cfg)
 	if err != nil {
 		return a, err

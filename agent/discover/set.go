@@ -155,7 +155,7 @@ func (d *Discoverer) build(id string) (c Container, _ Excluded) {
 		if rule == disabledRule {
 			d.switchedOff(c)
 		}
-		return Container{}, Excluded{ID: id, Name: c.Name, Rule: rule}
+		return Container{}, Excluded{ID: id, Name: c.Name, Rule: rule, Of: c}
 	}
 	if d.Excludes(id) {
 		d.switchedOn(id)

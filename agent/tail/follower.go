@@ -350,6 +350,7 @@ func (f *Follower) work(ctx context.Context) {
 		if v == idle && s.gen != nil && s.gen.Hold != "" && f.crowded.Load() {
 			s.gen.close() // it can be opened again; descriptors are few
 		}
+		s.readLines, s.readBytes = s.readLines+w.lines[0]+w.lines[1], s.readBytes+w.bytes
 		s.mu.Unlock()
 		f.metrics.read(w)
 		if len(w.buf) > pieceBytes {

@@ -75,6 +75,8 @@ type source struct {
 	parked   bool     // waits for the checkpoint or for a batch to settle
 	dangling bool     // waits for proof that a line without a newline is whole
 
+	readLines, readBytes int64 // in this run, also what was read again
+
 	gen         *generation // being read; nil: none yet
 	off         int64       // in gen
 	garbageHere int64       // bytes of gen before off that are no entries

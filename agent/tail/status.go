@@ -30,6 +30,8 @@ type Source struct {
 	Gaps       int64 // times that lines were lost
 	Unproven   bool  // lines may be missing from when no agent ran
 	Watched    bool  // changes are noticed at once, not only by looking
+	ReadLines  int64 // in this run, of both streams
+	ReadBytes  int64 // in this run, uncompressed
 	Problem    string
 	// Blocked says what has been waiting for its answer for long, "" if nothing
 	// has.
@@ -57,7 +59,7 @@ func (s *source) status() Source {
 	defer s.mu.Unlock()
 	r := Source{
 		ID: s.id, Path: s.target.Path, State: StateFollowing, Offset: s.off, Garbage: s.garbage, Gaps: s.gaps,
-		Unproven: s.unproven != "", Watched: s.watched.Load(), Problem: s.problem,
+		Unproven: s.unproven != "", Watched: s.watched.Load(), Problem: s.problem, ReadLines: s.readLines, ReadBytes: s.readBytes,
 	}
 	low := s.settled()
 	for _, g := range s.gens {

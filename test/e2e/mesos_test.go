@@ -212,6 +212,11 @@ output:
 	if code != 0 || !strings.Contains(out, "mesos.task.id") || !strings.Contains(out, "mesos agent") {
 		t.Errorf("explain: %d\n%s", code, out)
 	}
+	// Where the tasks are is known without any agent.
+	code, out, errOut := mesoscope(t, "where", "/shop/web", "--store", es.URL, "--url", "http://127.0.0.1:1")
+	if code != 0 || !strings.HasPrefix(out, "/shop/web is on "+node+" (6)\n") || !strings.Contains(out, "shop_web.instance-"+uuid[:1]) {
+		t.Errorf("where: %d %s\n%s", code, errOut, out)
+	}
 }
 
 // tasksOf are all lines of tasks that the store has, of all data streams.
