@@ -66,6 +66,7 @@ var Kinds = map[string]Kind{
 	"docker":        dockerKind,
 	"grpc":          grpcKind,
 	"mysql":         mysqlKind,
+	"postgres":      postgresKind,
 }
 
 // Names are the names of all kinds, sorted.

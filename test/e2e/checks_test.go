@@ -78,7 +78,12 @@ func service(t *testing.T, name string, args ...string) *os.Process {
 	if _, err := exec.LookPath(name); err != nil {
 		lacking(t, name+" is missing: apt-get install redis-server nginx-light zookeeper monitoring-plugins-basic mariadb-server postgresql")
 	}
-	cmd := exec.Command(name, args...)
+	return started(t, exec.Command(name, args...))
+}
+
+// started runs a program until the test ends.
+func started(t *testing.T, cmd *exec.Cmd) *os.Process {
+	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +98,7 @@ func service(t *testing.T, name string, args ...string) *os.Process {
 		_ = cmd.Wait()
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
-			t.Logf("%s said:\n%s", name, text)
+			t.Logf("%s said:\n%s", cmd.Path, text)
 		}
 		log.Close()
 	})
