@@ -201,6 +201,37 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestVariableInVariable: a scheduler chooses port and host with the machine,
+// and nothing but the program can put them where they belong.
+func TestVariableInVariable(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "s")
+	if err := os.WriteFile(secret, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"PORT0=31005", "HOST=m7.example.net", "MESOSCOPE_HTTP_LISTEN=:${PORT0}", "MESOSCOPE_NODE_NAME=${HOST}",
+		"MESOSCOPE_OUTPUT_ELASTICSEARCH_HOSTS=http://${HOST}:9200,http://es:9200"}
+	c, err := Parse("f.yml", []byte("node: {name: file}\n"), Agent, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.HTTP.Listen != ":31005" || c.Node.Name != "m7.example.net" || strings.Join(c.Output.Elasticsearch.Hosts, " ") != "http://m7.example.net:9200 http://es:9200" {
+		t.Errorf("%+v", c)
+	}
+	for _, s := range c.Redacted() {
+		if want, is := map[string]string{"http.listen": ":${PORT0}", "output.elasticsearch.hosts": "http://${HOST}:9200,http://es:9200"}[s.Key]; is && s.Value != want {
+			t.Errorf("%s is shown as %s, want %s", s.Key, s.Value, want)
+		}
+	}
+	for variable, want := range map[string]string{
+		"MESOSCOPE_HTTP_LISTEN=:${PORT9}":               "MESOSCOPE_HTTP_LISTEN: http.listen: ${PORT9} has no value; set the variable PORT9",
+		"MESOSCOPE_MEMORY_LIMIT=${file:" + secret + "}": "MESOSCOPE_MEMORY_LIMIT: memory_limit: \"${file:" + secret + "}\" is not a size; write a number with B, KiB, MiB, GiB, TiB (or KB, MB, GB, TB), like 8MiB",
+	} {
+		if _, err := Parse("f.yml", nil, Standalone, []string{variable}); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", variable, err, want)
+		}
+	}
+}
+
 // TestLoad reads from disk, and says what it could not read.
 func TestLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.yml")

@@ -56,7 +56,7 @@ func (r *reader) readEnv(env []string) {
 			continue
 		}
 		if key, ok := byName[name]; ok {
-			r.set(name, key, value)
+			r.setVariable(name, key, value)
 			continue
 		}
 		if foreign.MatchString(name) {
@@ -86,6 +86,28 @@ func nearestName(name string, all []string) string {
 		return ""
 	}
 	return envPrefix + strings.ToUpper(n)
+}
+
+// setVariable gives key the value of a variable, with ${…} replaced: no shell
+// does that for what a scheduler sets, and MESOSCOPE_HTTP_LISTEN=:${PORT0} is
+// how a port becomes known that is chosen with the machine.
+func (r *reader) setVariable(name, key, written string) {
+	value, err := expand(written, ".", r.lookup)
+	if err == nil && strings.Contains(written, placeholder+"file:") {
+		r.hide = append(r.hide, value, written)
+	}
+	if err != nil {
+		value = "" // the error says why
+	}
+	r.set(name, key, value)
+	if err != nil {
+		r.withdraw(key)
+		r.fail(key, "%v", err)
+		return
+	}
+	if value != written {
+		r.places[key] = place{source: name, text: written}
+	}
 }
 
 // set gives key the value of a variable or flag called source.

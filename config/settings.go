@@ -48,7 +48,7 @@ func (c Config) setting(key string, v reflect.Value) Setting {
 	case set:
 		s.From = fmt.Sprintf("line %d", p.line)
 	}
-	if list, ok := v.Interface().([]string); ok {
+	if list, ok := v.Interface().([]string); ok && p.text == "" {
 		shown := make([]string, len(list))
 		for i, item := range list {
 			shown[i] = item

@@ -125,8 +125,8 @@ func (a *assembler) letGo(b *bulk) {
 	a.freeBulk(b)
 }
 
-// relieve pauses a lane of which too much waits for another attempt while other
-// lanes work: it would take the memory from them.
+// relieve pauses a lane of which too much is refused while other lanes work: it
+// would take the memory from them.
 func (a *assembler) relieve(l *lane, o oddItem, now time.Time) {
 	if l.paused() || l.stuck() <= a.memory/8 {
 		return
@@ -136,6 +136,15 @@ func (a *assembler) relieve(l *lane, o oddItem, now time.Time) {
 			a.pauseLane(l, "overload", o.typ, o.reason, now)
 			return
 		}
+	}
+}
+
+// rest pauses a lane of which too much waits for an answer about what is stored
+// already. Others may not have come to anything yet, because it is all that was
+// read.
+func (a *assembler) rest(l *lane, why, example string, now time.Time) {
+	if !l.paused() && l.stuck() > a.memory/8 {
+		a.pauseLane(l, "unanswered", why, example, now)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 type reader struct {
 	r     *rig
 	index string
+	since string // of new batches
 
 	mu       sync.Mutex
 	away     int
@@ -72,7 +73,7 @@ func (d *reader) run(until time.Time, most int) {
 			time.Sleep(time.Second)
 			continue
 		}
-		if away < 40 && d.next < most && d.send(fmt.Sprintf("%s%05d", d.index[len("logs-mesos."):][:2], d.next), "") {
+		if away < 40 && d.next < most && d.send(fmt.Sprintf("%s%05d", d.index[len("logs-mesos."):][:2], d.next), d.since) {
 			d.next++
 			continue
 		}
@@ -163,6 +164,58 @@ func TestPausedLaneDoesNotStopOthers(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// After a restart lines are looked up before they are sent again. Either the shard
+// that could say whether they are stored is away for an hour, or nobody may say
+// whether the earlier run's requests are still at work, which takes a while. They
+// wait, in their files; the other data stream goes on as if nothing was.
+func TestUnansweredQuestionsDoNotStopOthers(t *testing.T) {
+	for name, denied := range map[string]bool{"shard away": false, "tasks denied": true} {
+		t.Run(name, func(t *testing.T) { bubble(t, func(t *testing.T) { unanswered(t, denied) }) })
+	}
+}
+
+func unanswered(t *testing.T, denied bool) {
+	var away atomic.Bool
+	fake := &fakees.Server{
+		OnBulk: func(*fakees.Bulk) fakees.Fault { return fakees.Fault{Delay: 5 * time.Millisecond} },
+		OnCall: func(c *fakees.Call) fakees.Fault {
+			if away.Load() && strings.Contains(c.Path+string(c.Body), testIndex) {
+				return fakees.Fault{Status: 503, Type: "no_shard_available_action_exception"}
+			}
+			return fakees.Fault{}
+		},
+	}
+	const memory = 2 << 20
+	r := newRig(t, fake, func(c *config.Elasticsearch) { c.BulkMaxBytes = 64 << 10 }, WithMemoryLimit(memory), WithName("me"))
+	one, two := &reader{r: r, index: testIndex, since: record.Unknown}, &reader{r: r, index: "logs-mesos.other-default"}
+	begin := time.Now()
+	var group sync.WaitGroup
+	away.Store(!denied)
+	fake.Deny(fakees.CallTasks, denied)
+	for _, d := range []*reader{one, two} {
+		group.Go(func() { d.run(begin.Add(2*time.Hour), 2000) })
+	}
+	time.Sleep(40 * time.Second)
+	if s := r.sink.Status(); len(s.Paused) != 1 || s.Paused[0].Index != testIndex || s.Paused[0].Reason != "unanswered" || s.Bytes > 12*readerText {
+		t.Errorf("status %+v: want a pause that keeps one batch", s)
+	}
+	if s, back := two.counts(); s < 300 || back != 0 {
+		t.Errorf("the other data stream: %d settled within 40 s, %d returned", s, back)
+	}
+	time.Sleep(time.Hour - time.Minute)
+	away.Store(false)
+	group.Wait()
+	for _, d := range []*reader{one, two} {
+		if s, back := d.counts(); s != 2000 || d == one && back == 0 {
+			t.Errorf("%s: %d of 2000 settled, %d returned", d.index, s, back)
+		}
+	}
+	r.drain()
+	if n := len(fake.Docs(testIndex)); n != 4000 {
+		t.Errorf("%d documents, want 4000", n)
 	}
 }
 

@@ -163,7 +163,7 @@ type lane struct {
 // person or time mends. Meanwhile one small bulk after the other asks whether
 // it is over.
 type pause struct {
-	reason  string // "" = not paused; a metric's label: disk, blocked, denied, missing, refused, overload
+	reason  string // "" = not paused; a metric's label: disk, blocked, denied, missing, refused, overload, unanswered
 	message string
 	since   time.Time
 	until   time.Time // when to ask again

@@ -44,12 +44,13 @@ func pauseMessage(reason, message string) string {
 }
 
 var pauseText = map[string]string{
-	"disk":     "output paused, disk: Elasticsearch takes nothing because its disk is full; it goes on by itself when there is room. Lines wait in their files",
-	"blocked":  "output paused: the index is blocked (read-only or closed by an administrator). Lines wait in their files",
-	"denied":   "output paused: Elasticsearch does not let us write. Grant the index privileges create_doc and auto_configure on logs-mesos*. Lines wait in their files",
-	"missing":  "output paused: the data stream does not exist and may not be made. Run `mesoscope setup`, or allow action.auto_create_index. Lines wait in their files",
-	"overload": "output paused for one data stream: Elasticsearch refuses its lines while it takes others, and what waits for another attempt has its share of the memory. Lines wait in their files",
-	"refused":  "output paused: the server refuses everything, or is not Elasticsearch. Check output.elasticsearch.hosts. Lines wait in their files",
+	"disk":       "output paused, disk: Elasticsearch takes nothing because its disk is full; it goes on by itself when there is room. Lines wait in their files",
+	"blocked":    "output paused: the index is blocked (read-only or closed by an administrator). Lines wait in their files",
+	"denied":     "output paused: Elasticsearch does not let us write. Grant the index privileges create_doc and auto_configure on logs-mesos*. Lines wait in their files",
+	"missing":    "output paused: the data stream does not exist and may not be made. Run `mesoscope setup`, or allow action.auto_create_index. Lines wait in their files",
+	"overload":   "output paused for one data stream: Elasticsearch refuses its lines while it takes others, and what waits for another attempt has its share of the memory. Lines wait in their files",
+	"unanswered": "output paused for one data stream: Elasticsearch does not say which of the lines that are sent again are stored already (is a shard away?), and what waits for that has its share of the memory. Lines wait in their files",
+	"refused":    "output paused: the server refuses everything, or is not Elasticsearch. Check output.elasticsearch.hosts. Lines wait in their files",
 }
 
 func (a *assembler) resume(l *lane, now time.Time) {

@@ -123,6 +123,10 @@ func (a *assembler) inquire(now time.Time) {
 			b := l.doubts[i]
 			if b.asks == mayBeThere {
 				if b.due = a.alive(l, now); b.due.After(now) {
+					if a.isDenied(callTasks, "", now) { // it is a long time
+						a.rest(l, "a request that was cut may still be at work", "", now)
+						a.tidy(l, now)
+					}
 					continue
 				}
 			}
@@ -264,9 +268,11 @@ func (a *assembler) hear(q *inquiry) {
 	case q.err != nil:
 		a.problems.note(slog.LevelWarn, 1, "cannot find out whether lines that are sent again are stored already; asking again", q.err.Error(), "index", l.index)
 		a.askLater(b, now)
+		a.rest(l, q.err.Error(), "", now)
 	case len(q.living) > 0:
 		a.problems.note(slog.LevelInfo, 1, "Elasticsearch still works on a request that was cut; its lines wait until that is done", q.living[0], "index", l.index)
 		a.askLater(b, now)
+		a.rest(l, "a request that was cut is still at work", q.living[0], now)
 	case q.denied[callMget] || q.denied[callResolve] || q.denied[callSearch]:
 		a.unasked(b, now)
 	case q.denied[callTasks]:
@@ -275,6 +281,7 @@ func (a *assembler) hear(q *inquiry) {
 	case b.asks == mayBeThere && a.awaitClosed(q, now):
 		a.problems.note(slog.LevelInfo, 1, "an index that may hold lines that are sent again is closed; they wait a little in case it is opened", q.closed[0], "index", l.index)
 		a.askLater(b, now)
+		a.rest(l, "index_closed_exception", q.closed[0], now)
 	case b.asks == isSame:
 		a.applySame(q, now)
 	case b.asks == isTwice:

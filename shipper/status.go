@@ -27,7 +27,7 @@ type Status struct {
 // Paused is a destination that takes nothing at the moment.
 type Paused struct {
 	Index   string    `json:"index"`
-	Reason  string    `json:"reason"` // disk, blocked, denied, missing, refused, overload
+	Reason  string    `json:"reason"` // disk, blocked, denied, missing, refused, overload, unanswered
 	Message string    `json:"message"`
 	Since   time.Time `json:"since"`
 	Next    time.Time `json:"next"` // when it is asked again

@@ -62,18 +62,17 @@ type Options struct {
 type Excluded struct {
 	ID   string `json:"id"`
 	Name string `json:"name,omitempty"`
-	Rule string `json:"rule"` // the entry of docker.exclude, or "mesoscope itself"
+	Rule string `json:"rule"` // the entry of docker.exclude, or why it is not followed without one
 }
 
-// selfRule excludes the agent's own container, or each line that it ships
-// would make it print another one.
-const selfRule = "mesoscope itself"
+// selfRule excludes the agent's own output, see self.
+const selfRule = "mesoscope itself; " + switchEnabled + "=true includes it"
 
 // A Discoverer knows what runs here.
 type Discoverer struct {
 	opt    Options
 	rules  []rule
-	self   string
+	self   self
 	loss   *engineLoss // nil: no engine
 	log    *slog.Logger
 	m      *metrics
@@ -122,7 +121,7 @@ func New(opt Options) (*Discoverer, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	d := &Discoverer{
-		opt: opt, rules: rules, self: selfID(), log: opt.Log, m: m,
+		opt: opt, rules: rules, self: whoAmI(), log: opt.Log, m: m,
 		files:    files{dir: filepath.Join(opt.Docker.Root, "containers"), known: make(map[string]*directory)},
 		listed:   make(map[string]Container),
 		onDisk:   make(map[string]bool),

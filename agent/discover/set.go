@@ -171,7 +171,7 @@ func (d *Discoverer) build(id string) (c Container, _ Excluded) {
 
 func (d *Discoverer) excludedBy(c *Container) string {
 	switch {
-	case c.ID == d.self:
+	case d.self.is(c) && !c.enabled():
 		return selfRule
 	case c.pause():
 		return pauseRule

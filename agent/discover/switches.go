@@ -66,6 +66,16 @@ func (c *Container) disabled() bool {
 	return false
 }
 
+// enabled says whether the container wants to be followed in so many words.
+func (c *Container) enabled() bool {
+	value, _ := c.setting(switchEnabled)
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "true", "1", "yes", "on":
+		return true
+	}
+	return false
+}
+
 // choose takes over where the container wants its lines to go. What cannot be
 // the name of a data stream is left out; explain says why.
 func (c *Container) choose() {

@@ -21,7 +21,7 @@ type births struct {
 
 	// As of the last look; guarded by the source.
 	last  heard
-	empty uint64 // inode of a live file that had no entry then
+	empty int // live files that had no entry then: 0 or 1
 }
 
 // heard is what the watcher has told of one folder.
@@ -65,11 +65,12 @@ func (b *births) counts(now heard) bool { return b.last.on && now.on && b.last.w
 
 // unseen is how many files have come and gone that nobody saw. now is what was
 // told when the folder was looked at, there how many files it had, fresh how many
-// of these the last look had not seen.
+// of these the last look had not seen, or not seen an entry of.
 func (b *births) unseen(now heard, there, fresh int) int64 {
 	switch {
 	case b.last.on && b.last.watch == now.watch: // which may have ended since
-		return max(0, now.births-b.last.births-int64(fresh))
+		// What had no entry yet was told then, and is found, or has gone, now.
+		return max(0, now.births-b.last.births+int64(b.empty-fresh))
 	case now.on:
 		// Docker removes the oldest first, so those that were born last are there.
 		return max(0, now.before+now.births-int64(there))
@@ -83,29 +84,26 @@ func (b *births) unseen(now heard, there, fresh int) int64 {
 // younger have one too. gone says that there is no folder any more.
 func (s *source) countBirths(now heard, fd found, severed, gone bool) {
 	b := &s.births
-	there, fresh := len(fd.known)+len(fd.fresh), 0
+	there, fresh, empty := len(fd.known)+len(fd.fresh), 0, 0
 	for _, g := range fd.fresh {
-		// The one that was empty was counted then, and a file that was truncated in
-		// place is not born again.
-		if g.Ino != b.empty && s.find(func(o *generation) bool { return o.Lost && o.Ino == g.Ino }) == nil {
+		if !s.emptied(g.Ino) {
 			fresh++
 		}
 	}
 	if fd.empty != 0 {
 		there++
-		if fd.empty != b.empty {
-			fresh++
+		if !s.emptied(fd.empty) {
+			empty++
 		}
 	}
 	if len(fd.fresh) == 0 && severed && (!gone || len(s.gens) == 0) {
 		return // there is no file yet before which others may be missing
 	}
-	b.empty = fd.empty
 	if len(s.gens) > 0 {
 		now.before = 0 // it may be one of those that are known
 	}
-	n := b.unseen(now, there, fresh)
-	b.last = now
+	n := b.unseen(now, there, fresh+empty)
+	b.last, b.empty = now, empty
 	switch {
 	case n == 0, !severed, s.missed != "":
 	case n == 1:
@@ -113,4 +111,9 @@ func (s *source) countBirths(now heard, fd found, severed, gone bool) {
 	default:
 		s.missed = fmt.Sprintf("%d log files came and went before the agent could look at them", n)
 	}
+}
+
+// emptied says whether a file is one that was truncated in place: that is no birth.
+func (s *source) emptied(ino uint64) bool {
+	return s.find(func(g *generation) bool { return g.Lost && g.Ino == ino }) != nil
 }

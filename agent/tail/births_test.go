@@ -2,6 +2,7 @@ package tail
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -88,6 +89,37 @@ func TestUnseenBeforeAnEmptyFile(t *testing.T) {
 		t.Errorf("%d files; the last one is number %d, doubt %q", n, src.gens[n-1].N, src.gens[n-1].Doubt)
 	}
 	s.killed()
+}
+
+// TestUnseenSinceItWasEmpty: a look finds a file that has no entry yet, and the next
+// one others in its place.
+func TestUnseenSinceItWasEmpty(t *testing.T) {
+	for _, unseen := range []bool{false, true} {
+		w, c := one(t, jsonfile.Options{})
+		path := c.writer.Path()
+		entry := jsonfile.AppendEntry(nil, []byte("on"), "stdout", nil, c.now)
+		rotate := func() { must(t, os.Rename(path, path+".1"), os.WriteFile(path, nil, 0o600)) }
+		s := w.stepper(Config{})
+		c.line(0, "first")
+		s.turn(c.id)
+		rotate()
+		s.turn(c.id) // the live file is empty
+		// Its inode does not come back, which would tell.
+		must(t, os.Link(path, filepath.Join(t.TempDir(), "kept")))
+		must(t, os.WriteFile(path, entry, 0o600))
+		rotate()
+		if unseen {
+			must(t, os.WriteFile(path, entry, 0o600))
+			rotate()
+		}
+		must(t, os.WriteFile(path, entry, 0o600))
+		s.turn(c.id)
+		src := s.f.sources[c.id]
+		if n := len(src.gens); n != 3 || (src.gens[1].Doubt != "") != unseen || src.gens[2].Doubt != "" {
+			t.Errorf("unseen %t: %d files, doubts %q and %q", unseen, n, src.gens[1].Doubt, src.gens[2].Doubt)
+		}
+		s.killed()
+	}
 }
 
 // TestUnseenAndKilled: files come and go unseen, and the agent dies before it could

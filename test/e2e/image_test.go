@@ -76,7 +76,7 @@ func (a *contained) answers() {
 }
 
 // messages are what a sink has of one stream of a container, sorted.
-func messages(t *testing.T, sink *fakees.Server, id, stream string) (list []string) {
+func messages(t testing.TB, sink *fakees.Server, id, stream string) (list []string) {
 	t.Helper()
 	for _, d := range sink.Docs("logs-mesos.container-default") {
 		var doc struct {
@@ -95,47 +95,54 @@ func messages(t *testing.T, sink *fakees.Server, id, stream string) (list []stri
 	return list
 }
 
-// TestImageHolds: the agent runs in the image, which has nothing but the
-// binary, and without any capability. Its sink is away while a container writes
-// and rotates and is removed and the agent is killed. All its lines arrive when
-// the sink is back.
-func TestImageHolds(t *testing.T) {
-	root := dockerRoot(t)
-	buildAgentImage(t)
-	var away atomic.Bool
-	sink := &fakees.Server{OnBulk: func(*fakees.Bulk) fakees.Fault {
-		if away.Load() {
+// A lossySink is a fake Elasticsearch that can be away.
+type lossySink struct {
+	*fakees.Server
+	url  string
+	away atomic.Bool
+}
+
+func newLossySink(t *testing.T) *lossySink {
+	s := &lossySink{}
+	s.Server = &fakees.Server{OnBulk: func(*fakees.Bulk) fakees.Fault {
+		if s.away.Load() {
 			return fakees.Fault{Status: 503, Type: "unavailable", Reason: "for the test"}
 		}
 		return fakees.Fault{}
 	}}
-	server := httptest.NewServer(sink)
-	defer server.Close()
-	hold := filepath.Join(root, fmt.Sprintf("mesoscope-e2e-%d-image", os.Getpid()))
-	t.Cleanup(func() { _ = os.RemoveAll(hold) })
-	a := contain(t, server.URL, []string{"-v", root + ":" + root, "-v", "/var/run/docker.sock:/var/run/docker.sock:ro"},
-		map[string]string{"DOCKER_ROOT": root, "HOLD_DIR": hold})
+	server := httptest.NewServer(s.Server)
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
 
-	first := newWriter(t, "image-first", func(w *writer) { w.flags = []string{"-n", "50"} })
-	first.start()
-	arrived := func(w *writer) {
-		t.Helper()
-		for _, stream := range w.streams {
-			want := slices.Sorted(slices.Values(w.expected(stream)))
-			within(t, 60*time.Second, w.name+": every line of "+stream+" once", func() error {
-				got := messages(t, sink, w.id, stream)
-				if !slices.Equal(got, want) {
-					return fmt.Errorf("%d lines, %d are expected", len(got), len(want))
-				}
-				return nil
-			})
-		}
+// arrived waits until every line of w is in the sink once, and no other.
+func (s *lossySink) arrived(w *writer) {
+	w.t.Helper()
+	for _, stream := range w.streams {
+		want := slices.Sorted(slices.Values(w.expected(stream)))
+		within(w.t, 60*time.Second, w.name+": every line of "+stream+" once", func() error {
+			got := messages(w.t, s.Server, w.id, stream)
+			if !slices.Equal(got, want) {
+				return fmt.Errorf("%d lines, %d are expected", len(got), len(want))
+			}
+			return nil
+		})
 	}
-	first.finish()
-	arrived(first)
+}
 
-	away.Store(true)
-	w := newWriter(t, "image-held", func(w *writer) {
+// holdsAll is an agent whose sink is away while a container writes and rotates
+// and is removed and the agent is killed. All its lines arrive when the sink is
+// back. kill ends with an agent that answers again.
+func holdsAll(t *testing.T, sink *lossySink, a *process, root, hold string, kill func()) {
+	t.Helper()
+	first := newWriter(t, t.Name()+"-first", func(w *writer) { w.flags = []string{"-n", "50"} })
+	first.start()
+	first.finish()
+	sink.arrived(first)
+
+	sink.away.Store(true)
+	w := newWriter(t, t.Name()+"-away", func(w *writer) {
 		w.options = rotation("64k")["unlink"]
 		w.kinds, w.flags = []string{"plain", "json", "multibyte"}, []string{"-n", "1500", "-pace", "2ms"}
 	})
@@ -166,19 +173,39 @@ func TestImageHolds(t *testing.T) {
 		t.Errorf("hold: %+v", h)
 	}
 	docker(t, "rm", "-f", w.id)
-	docker(t, "kill", a.id)
-	if n := len(messages(t, sink, w.id, "stdout")); n > 0 {
+	kill()
+	if n := len(messages(t, sink.Server, w.id, "stdout")); n > 0 {
 		t.Fatalf("%d lines came through a sink that was away", n)
 	}
-	docker(t, "start", a.id)
-	a.answers()
-	away.Store(false)
-	arrived(w)
+	sink.away.Store(false)
+	sink.arrived(w)
 	within(t, 20*time.Second, "nothing is left of the container", func() error {
 		if _, err := os.Stat(filepath.Join(hold, w.id)); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s: %v", filepath.Join(hold, w.id), err)
 		}
 		return nil
+	})
+}
+
+// holdFolder is one of the test's own in Docker's folder.
+func holdFolder(t *testing.T, root, name string) string {
+	hold := filepath.Join(root, fmt.Sprintf("mesoscope-e2e-%d-%s", os.Getpid(), name))
+	t.Cleanup(func() { _ = os.RemoveAll(hold) })
+	return hold
+}
+
+// TestImageHolds: the agent runs in the image, which has nothing but the
+// binary, and without any capability.
+func TestImageHolds(t *testing.T) {
+	root := dockerRoot(t)
+	buildAgentImage(t)
+	sink, hold := newLossySink(t), holdFolder(t, root, "image")
+	a := contain(t, sink.url, []string{"-v", root + ":" + root, "-v", "/var/run/docker.sock:/var/run/docker.sock:ro"},
+		map[string]string{"DOCKER_ROOT": root, "HOLD_DIR": hold})
+	holdsAll(t, sink, a.process, root, hold, func() {
+		docker(t, "kill", a.id)
+		docker(t, "start", a.id)
+		a.answers()
 	})
 	docker(t, "stop", a.id)
 	if code := docker(t, "inspect", "-f", "{{.State.ExitCode}}", a.id); code != "0" {
@@ -187,7 +214,8 @@ func TestImageHolds(t *testing.T) {
 }
 
 // TestImageCapabilities: what the agent can do when the log files belong to
-// somebody else, as with userns-remap, and what it says when it cannot.
+// somebody else, as with userns-remap or in a sandbox, and what it says when it
+// cannot: those of deploy/marathon are enough, and none is too few.
 func TestImageCapabilities(t *testing.T) {
 	dockerRoot(t)
 	buildAgentImage(t)
@@ -203,7 +231,7 @@ func TestImageCapabilities(t *testing.T) {
 		{"to read", []string{"DAC_READ_SEARCH"}, false, true, "CAP_DAC_OVERRIDE"},
 		{"to read, with a hold folder", []string{"DAC_READ_SEARCH"}, true, true, "CAP_FOWNER"},
 		{"to read and to link, with a hold folder", []string{"DAC_READ_SEARCH", "FOWNER"}, true, true, ""},
-		{"all that is needed", []string{"DAC_OVERRIDE"}, false, true, ""},
+		{"as a system task", systemTask(t).capabilities(), false, true, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root := t.TempDir()

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -112,9 +113,12 @@ func (s *Server) makeImage(source string) {
 	}
 }
 
+// WorkDir is the work folder of master and agent, with the sandboxes below it.
+func (s *Server) WorkDir() string { return s.work }
+
 // removeContainers removes the containers whose sandbox is of this Mesos.
 func (s *Server) removeContainers() {
-	out, err := exec.Command("docker", "ps", "-aq", "--no-trunc", "--filter", "ancestor="+image).Output()
+	out, err := exec.Command("docker", "ps", "-aq", "--no-trunc", "--filter", "name=mesos-").Output()
 	if err != nil {
 		s.t.Errorf("list containers: %v", err)
 		return
@@ -146,19 +150,42 @@ type Tasks struct {
 	Labels    map[string]string // of the task
 	Env       map[string]string //
 	Command   string            // for the shell
+	Program   *Program          // instead of Command
+}
+
+// A Program runs in an image of its own, which need not have a shell.
+type Program struct {
+	Image   string
+	Args    []string
+	Options []string // of docker run, "cap-drop=ALL"
+	Volumes []string // "HOST:CONTAINER:RW"
+	Mem     float64  // MB
 }
 
 // Run starts a framework and its tasks.
 func (s *Server) Run(o Tasks) *Framework {
 	s.t.Helper()
-	args := []string{"-master", s.Master, "-image", image, "-framework", o.Framework, "-name", o.Name, "-n", strconv.Itoa(o.N)}
+	args := []string{"-master", s.Master, "-framework", o.Framework, "-name", o.Name, "-n", strconv.Itoa(o.N)}
+	command := []string{o.Command}
+	if p := o.Program; p == nil {
+		args = append(args, "-image", image)
+	} else {
+		args = append(args, "-image", p.Image, "-self", s.program, "-mem", fmt.Sprint(p.Mem/2), "-program")
+		for _, v := range p.Options {
+			args = append(args, "-parameter", v)
+		}
+		for _, v := range p.Volumes {
+			args = append(args, "-volume", v)
+		}
+		command = p.Args
+	}
 	for k, v := range o.Labels {
 		args = append(args, "-label", k+"="+v)
 	}
 	for k, v := range o.Env {
 		args = append(args, "-env", k+"="+v)
 	}
-	f := &Framework{t: s.t, cmd: exec.Command(s.program, append(args, o.Command)...), done: make(chan struct{})}
+	f := &Framework{t: s.t, cmd: exec.Command(s.program, slices.Concat(args, []string{"--"}, command)...), done: make(chan struct{})}
 	f.cmd.Stdout, f.cmd.Stderr = f, f
 	if err := f.cmd.Start(); err != nil {
 		s.t.Fatal(err)

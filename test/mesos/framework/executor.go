@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -82,7 +83,13 @@ func (x *executor) event(e object) error {
 }
 
 func (x *executor) run(task any, command string) {
-	c := exec.Command("/bin/sh", "-c", command)
+	args := []string{"/bin/sh", "-c", command}
+	if strings.HasPrefix(command, "[") {
+		if err := json.Unmarshal([]byte(command), &args); err != nil {
+			args = []string{""} // cannot be started, and so fails
+		}
+	}
+	c := exec.Command(args[0], args[1:]...)
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	state := "TASK_FINISHED"
 	if c.Run() != nil {

@@ -8,12 +8,19 @@
 //	framework -master http://127.0.0.1:6060/master -image test/framework -n 2 -name web.kit \
 //	    -label team=search -env MARATHON_APP_ID=/kit/web 'echo hello; sleep 60'
 //
+// A program of an image of its own, which need not have a shell, is given as
+// arguments behind --program; the executor is mounted into its container:
+//
+//	framework -image mesoscope -self /path/of/framework -volume /var/lib/docker:/var/lib/docker:RW \
+//	    -parameter cap-drop=ALL -program -name mesoscope_agent /mesoscope agent
+//
 // The scheduler prints one line for each update of a task and runs until it is
 // killed; then its tasks are killed too. The executor says nothing, so that what
 // the container prints is the command's alone.
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -57,7 +64,30 @@ func run() error {
 	flag.StringVar(&s.network, "network", "HOST", "HOST or BRIDGE; the executor must reach the agent, so HOST on loopback")
 	flag.Var(&s.labels, "label", "task label `key=value`, repeatable")
 	flag.Var(&s.env, "env", "environment `key=value`, repeatable")
+	flag.Var(&s.parameters, "parameter", "option of docker run `key=value`, repeatable")
+	flag.Func("volume", "`host:container:mode`, repeatable; mode is RO or RW", func(text string) error {
+		f := strings.Split(text, ":")
+		if len(f) != 3 {
+			return errors.New("want host:container:mode")
+		}
+		s.volumes = append(s.volumes, object{"host_path": f[0], "container_path": f[1], "mode": f[2]})
+		return nil
+	})
+	flag.Float64Var(&s.mem, "mem", 16, "MB, of the task and of its executor")
+	self := flag.String("self", "", "this program on the agent's machine, for an image that lacks it")
+	program := flag.Bool("program", false, "run the arguments, without a shell")
 	flag.Parse()
 	s.url, s.command = *master+"/api/v1/scheduler", flag.Arg(0)
+	if *self != "" {
+		s.volumes = append(s.volumes, object{"host_path": *self, "container_path": "/framework", "mode": "RO"})
+		s.parameters = append(s.parameters, object{"key": "entrypoint", "value": "/framework"})
+	}
+	if *program {
+		text, err := json.Marshal(flag.Args())
+		if err != nil {
+			return err
+		}
+		s.command, s.bare = string(text), true
+	}
 	return s.run()
 }

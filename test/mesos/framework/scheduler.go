@@ -6,7 +6,10 @@ import "fmt"
 type scheduler struct {
 	url, framework, image, name, network, command string
 	n                                             int
-	labels, env                                   pairs
+	labels, env, parameters                       pairs
+	volumes                                       []object
+	mem                                           float64
+	bare                                          bool // command is a list of arguments, and the image has no shell
 
 	stream   string // Mesos-Stream-Id
 	id       any    // of the framework
@@ -61,13 +64,19 @@ func (s *scheduler) accept(offer object) error {
 func (s *scheduler) task(agent any) object {
 	id := fmt.Sprintf("%s.%d", s.name, s.launched)
 	s.launched++
-	share := []object{scalar("cpus", 0.01), scalar("mem", 16)}
+	share := []object{scalar("cpus", 0.01), scalar("mem", s.mem)}
 	variables := append(pairs{{"name": "MESOS_TASK_ID", "value": id}}, s.env...)
+	start := object{"value": "exec /framework", "shell": true, "environment": object{"variables": variables}}
+	if s.bare {
+		// the image's entrypoint is replaced by a parameter
+		start = object{"shell": false, "environment": object{"variables": variables}}
+	}
 	return object{"name": s.name, "task_id": object{"value": id}, "agent_id": agent, "resources": share,
 		"labels": object{"labels": s.labels}, "data": []byte(s.command),
 		"executor": object{"executor_id": object{"value": id}, "framework_id": s.id, "name": "kit", "type": "CUSTOM", "resources": share,
-			"command":   object{"value": "exec /framework", "shell": true, "environment": object{"variables": variables}},
-			"container": object{"type": "DOCKER", "docker": object{"image": s.image, "network": s.network}}}}
+			"command": start,
+			"container": object{"type": "DOCKER", "volumes": s.volumes,
+				"docker": object{"image": s.image, "network": s.network, "parameters": s.parameters}}}}
 }
 
 func scalar(name string, value float64) object {
