@@ -6,8 +6,8 @@
 //	Run(ctx, Target)           -> Result    Func, then limits and conditions
 //
 // A Func gets a context with a deadline and obeys it, reads at most a bounded
-// number of bytes, keeps nothing between two calls, and writes nothing to what
-// it checks.
+// number of bytes, keeps nothing between two calls (but volume, which remembers
+// what hangs), and writes nothing to what it checks unless told to (--canary).
 package checks
 
 import (
@@ -67,6 +67,7 @@ var Kinds = map[string]Kind{
 	"grpc":          grpcKind,
 	"mysql":         mysqlKind,
 	"postgres":      postgresKind,
+	"volume":        volumeKind,
 }
 
 // Names are the names of all kinds, sorted.
