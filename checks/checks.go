@@ -68,6 +68,7 @@ var Kinds = map[string]Kind{
 	"mysql":         mysqlKind,
 	"postgres":      postgresKind,
 	"volume":        volumeKind,
+	"kafka":         kafkaKind,
 }
 
 // Names are the names of all kinds, sorted.

@@ -60,6 +60,21 @@ func until(t *testing.T, code int, args ...string) {
 	}
 }
 
+// eventually repeats a check until its output has a text.
+func eventually(t *testing.T, text string, args ...string) {
+	t.Helper()
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) { // polling another process
+		said, _ := run(t, exec.Command(binary, append([]string{"check"}, args...)...))
+		if strings.Contains(said, text) {
+			t.Logf("mesoscope check %s\n%s", strings.Join(args, " "), said)
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("check %s: still no %q: %s", strings.Join(args, " "), text, said)
+		}
+	}
+}
+
 // freePort is a port that nobody listens on now.
 func freePort(t *testing.T) string {
 	t.Helper()
