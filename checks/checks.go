@@ -69,6 +69,7 @@ var Kinds = map[string]Kind{
 	"postgres":      postgresKind,
 	"volume":        volumeKind,
 	"kafka":         kafkaKind,
+	"cassandra":     cassandraKind,
 }
 
 // Names are the names of all kinds, sorted.

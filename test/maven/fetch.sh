@@ -4,7 +4,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 case ${1:-} in
   kafka)     G=org.apache.kafka A='kafka_2.13 kafka-tools' V=3.9.1 ;; # 70 MiB with what they need
-  cassandra) G=org.apache.cassandra A=cassandra-all V=4.1.9 ;;         # 50 MiB
+  cassandra) G=org.apache.cassandra A=cassandra-all V=5.0.4 ;;         # 70 MiB
   *) echo "usage: fetch.sh kafka|cassandra" >&2; exit 2 ;;
 esac
 OUT=${TESTKIT_CACHE:-${XDG_CACHE_HOME:-/var/cache}/testkit}/$1/$V
