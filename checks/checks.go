@@ -70,6 +70,7 @@ var Kinds = map[string]Kind{
 	"volume":        volumeKind,
 	"kafka":         kafkaKind,
 	"cassandra":     cassandraKind,
+	"codis":         codisKind,
 }
 
 // Names are the names of all kinds, sorted.
