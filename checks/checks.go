@@ -71,6 +71,7 @@ var Kinds = map[string]Kind{
 	"kafka":         kafkaKind,
 	"cassandra":     cassandraKind,
 	"codis":         codisKind,
+	"spark":         sparkKind,
 }
 
 // Names are the names of all kinds, sorted.

@@ -13,12 +13,12 @@ import (
 	"testing"
 )
 
-// fetched is the folder with the programs of a server from Maven Central.
+// fetched is the folder with the programs of a server.
 func fetched(t *testing.T, name string) string {
 	t.Helper()
-	out, err := exec.Command("../maven/fetch.sh", name).Output()
+	out, err := exec.Command("../servers/fetch.sh", name).Output()
 	if err != nil {
-		lacking(t, fmt.Sprintf("no %s from Maven Central: %v", name, err))
+		lacking(t, fmt.Sprintf("no %s: %v", name, err))
 	}
 	return strings.TrimSpace(string(out))
 }
