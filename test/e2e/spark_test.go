@@ -24,6 +24,7 @@ for i in range(8):
     try: s.sparkContext.parallelize([1], 1).map(fail).collect()
     except Exception: pass
 while os.getppid() == parent: time.sleep(0.5)
+os._exit(0) # nobody is there to say goodbye to
 `
 
 // TestCheckSpark: a real master, worker, driver and history server.
