@@ -72,6 +72,7 @@ var Kinds = map[string]Kind{
 	"cassandra":     cassandraKind,
 	"codis":         codisKind,
 	"spark":         sparkKind,
+	"kubernetes":    kubernetesKind,
 }
 
 // Names are the names of all kinds, sorted.

@@ -97,6 +97,9 @@ func (s *session) receive(r *Result, to *http.Request, most int64) (page, error)
 	for range 10 {
 		answer, err = http.ReadResponse(s.in, to)
 		if err != nil {
+			if s.late != nil { // half a line is no error of its own
+				err = s.late
+			}
 			return page{}, malformed(err)
 		}
 		if answer.StatusCode >= 200 || answer.StatusCode == http.StatusSwitchingProtocols {
