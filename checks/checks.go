@@ -73,6 +73,7 @@ var Kinds = map[string]Kind{
 	"codis":         codisKind,
 	"spark":         sparkKind,
 	"kubernetes":    kubernetesKind,
+	"ceph":          cephKind,
 }
 
 // Names are the names of all kinds, sorted.
