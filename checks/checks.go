@@ -74,6 +74,7 @@ var Kinds = map[string]Kind{
 	"spark":         sparkKind,
 	"kubernetes":    kubernetesKind,
 	"ceph":          cephKind,
+	"chronos":       chronosKind,
 }
 
 // Names are the names of all kinds, sorted.
