@@ -182,6 +182,7 @@ func TestCassandra(t *testing.T) {
 		{name: "cut in an answer", serve: cassandra("system.peers", "cut").serve, want: Critical, signal: "cut"},
 		{name: "half a frame", serve: func(c net.Conn) { c.Read(make([]byte, 100)); c.Write([]byte("\x84\x00\x00\x00\x06\x00\x00\x00\x50ab")) }, want: Critical, signal: "cut"},
 		{name: "damaged rows", serve: cassandra("system.peers", "raw \x00\x00\x00\x02\x00\x00\x00\x01\x7f\xff\xff\xff").serve, want: Critical, signal: "protocol", text: "damaged"},
+		{name: "a damaged count", serve: cassandra("system.peers", "raw \x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x01\x00\x01k\x00\x01t\x00\x01c\x00\x0d\x7f\xff\xff\xff").serve, want: Critical, signal: "protocol", text: "damaged"},
 		{name: "no rows", serve: cassandra("system.peers", "raw \x00\x00\x00\x01").serve, want: Critical, signal: "protocol"},
 		{name: "huge", serve: func(c net.Conn) { c.Read(make([]byte, 100)); c.Write([]byte("\x84\x00\x00\x00\x06\x7f\xff\xff\xff")) }, want: Critical, signal: "protocol"},
 		{name: "another opcode", serve: func(c net.Conn) {
