@@ -46,7 +46,7 @@ var importRules = []struct {
 	{"*", []string{"modernc.org/sqlite"}, []string{"embedded"}, "SQL ends at the store in a file"},
 	{"*", []string{"github.com/goccy/go-yaml"}, []string{"config", "test"}, "YAML ends where the Config begins"},
 	{"*", []string{"github.com/alecthomas/kong"}, []string{"command"}, "parts are called by functions, not by flags"},
-	{"*", []string{"github.com/miekg/dns", "github.com/go-sql-driver/mysql"}, []string{"checks"}, "protocols of others are spoken by checks only"},
+	{"*", []string{"github.com/miekg/dns", "github.com/go-sql-driver/mysql", "github.com/jackc/"}, []string{"checks"}, "protocols of others are spoken by checks only"},
 	{"*", []string{"=log"}, nil, "messages go through log/slog, which carries level and fields"},
 	{"*", []string{"=math/rand"}, nil, "math/rand/v2 has better generators and no global seed"},
 }

@@ -6,8 +6,8 @@
 //	Run(ctx, Target)           -> Result    Func, then limits and conditions
 //
 // A Func gets a context with a deadline and obeys it, reads at most a bounded
-// number of bytes, keeps nothing between two calls, and writes nothing to what
-// it checks.
+// number of bytes, keeps nothing between two calls (but volume, which remembers
+// what hangs), and writes nothing to what it checks unless told to (--canary).
 package checks
 
 import (
@@ -66,6 +66,15 @@ var Kinds = map[string]Kind{
 	"docker":        dockerKind,
 	"grpc":          grpcKind,
 	"mysql":         mysqlKind,
+	"postgres":      postgresKind,
+	"volume":        volumeKind,
+	"kafka":         kafkaKind,
+	"cassandra":     cassandraKind,
+	"codis":         codisKind,
+	"spark":         sparkKind,
+	"kubernetes":    kubernetesKind,
+	"ceph":          cephKind,
+	"chronos":       chronosKind,
 }
 
 // Names are the names of all kinds, sorted.

@@ -44,6 +44,7 @@ type session struct {
 	in   *bufio.Reader
 	left int64 // bytes that it may still read from the network
 	most int64
+	late error // the deadline passed while it was read
 	stop func() bool
 }
 
@@ -137,6 +138,9 @@ func (s *session) read(p []byte) (int, error) {
 	}
 	n, err := s.Conn.Read(p)
 	s.left -= int64(n)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.late = err
+	}
 	return n, err
 }
 

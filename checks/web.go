@@ -97,6 +97,9 @@ func (s *session) receive(r *Result, to *http.Request, most int64) (page, error)
 	for range 10 {
 		answer, err = http.ReadResponse(s.in, to)
 		if err != nil {
+			if s.late != nil { // half a line is no error of its own
+				err = s.late
+			}
 			return page{}, malformed(err)
 		}
 		if answer.StatusCode >= 200 || answer.StatusCode == http.StatusSwitchingProtocols {
@@ -223,9 +226,11 @@ func (r *Result) ask(ctx context.Context, t Target, path string, also ...int) (p
 // askJSON is ask for an answer that must be JSON of the given shape.
 func (r *Result) askJSON(ctx context.Context, t Target, path string, into any, also ...int) bool {
 	p, ok := r.ask(ctx, t, path, also...)
-	if !ok {
-		return false
-	}
+	return ok && r.decode(p, path, into)
+}
+
+// decode reads the JSON of a page.
+func (r *Result) decode(p page, path string, into any) bool {
 	if err := json.Unmarshal(p.body, into); err != nil {
 		r.find(Critical, "protocol", "%s: the answer is not the JSON that belongs there: %v", path, err)
 		return false

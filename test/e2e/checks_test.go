@@ -60,6 +60,21 @@ func until(t *testing.T, code int, args ...string) {
 	}
 }
 
+// eventually repeats a check until its output has a text.
+func eventually(t *testing.T, text string, args ...string) {
+	t.Helper()
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) { // polling another process
+		said, _ := run(t, exec.Command(binary, append([]string{"check"}, args...)...))
+		if strings.Contains(said, text) {
+			t.Logf("mesoscope check %s\n%s", strings.Join(args, " "), said)
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("check %s: still no %q: %s", strings.Join(args, " "), text, said)
+		}
+	}
+}
+
 // freePort is a port that nobody listens on now.
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -78,7 +93,12 @@ func service(t *testing.T, name string, args ...string) *os.Process {
 	if _, err := exec.LookPath(name); err != nil {
 		lacking(t, name+" is missing: apt-get install redis-server nginx-light zookeeper monitoring-plugins-basic mariadb-server postgresql")
 	}
-	cmd := exec.Command(name, args...)
+	return started(t, exec.Command(name, args...))
+}
+
+// started runs a program until the test ends.
+func started(t *testing.T, cmd *exec.Cmd) *os.Process {
+	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +113,7 @@ func service(t *testing.T, name string, args ...string) *os.Process {
 		_ = cmd.Wait()
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
-			t.Logf("%s said:\n%s", name, text)
+			t.Logf("%s said:\n%s", cmd.Path, text)
 		}
 		log.Close()
 	})

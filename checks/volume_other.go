@@ -1,0 +1,5 @@
+//go:build !linux
+
+package checks
+
+func lookAtVolume(string, bool) volumeLook { return volumeLook{unsupported: true} }
