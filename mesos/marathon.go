@@ -170,3 +170,6 @@ func listen(r io.Reader, heard func(name, data string)) error {
 	}
 	return fmt.Errorf("events of marathon: %w", io.ErrUnexpectedEOF)
 }
+
+// URL is the first of the addresses, for messages.
+func (m *MarathonClient) URL() string { return strings.Join(m.urls, ",") }
