@@ -26,7 +26,7 @@ type Root struct {
 	Check      Check      `cmd:"" passthrough:"" group:"look" help:"Check one application once, in its own protocol; a Nagios plugin." example:"mesoscope check http http://127.0.0.1:9912/healthz"`
 	DeadLetter DeadLetter `cmd:"" name:"deadletter" group:"look" help:"What could not be stored, and why; send it again." example:"mesoscope deadletter list"`
 	Validate   Validate   `cmd:"" group:"setup" help:"Check a configuration; each mistake with its line and what to do." example:"mesoscope validate --config mesoscope.yml"`
-	Setup      Setup      `cmd:"" group:"setup" help:"Put index templates and lifecycle into Elasticsearch; says what the server lacks." example:"mesoscope setup --config mesoscope.yml"`
+	Setup      Setup      `cmd:"" group:"setup" help:"Put index templates and lifecycle into Elasticsearch, searches into Kibana; says what the server lacks." example:"mesoscope setup --config mesoscope.yml\nmesoscope setup --kibana https://kibana.example.net/s/ops --username elastic --password-file pw"`
 
 	Version kong.VersionFlag `short:"v" help:"Print version, commit, Go and platform."`
 }
