@@ -50,6 +50,9 @@ func TestKibana(t *testing.T) {
 	}
 	c := &cluster{Server: es, t: t, client: client}
 	kibanaData(c)
+	if _, err := kibana.Install(t.Context(), kibana.Server{URL: es.URL}, false); err == nil || !strings.Contains(err.Error(), "is Elasticsearch") {
+		t.Errorf("import into Elasticsearch: %v", err)
+	}
 
 	// By the search's id: what it finds with its filter off, and on.
 	want := map[string][2]string{
