@@ -120,6 +120,7 @@ func Run(ctx context.Context, t Target) Result {
 		r.judgeConditions(t)
 	}
 	r.conclude()
+	r.facts = facts{} // the body can be large, and results are kept
 	return r
 }
 

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -100,6 +101,7 @@ func checkHTTP(ctx context.Context, t Target) (r Result) {
 		}
 		next.User = nil
 		q.url = next
+		r.Evidence.Expires = time.Time{}
 		r.Metrics = slices.DeleteFunc(r.Metrics, func(m Metric) bool { return m.Name == certificateLimits.Name })
 	}
 	r.measure("size", float64(len(p.body)), "B")

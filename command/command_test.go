@@ -251,7 +251,7 @@ func TestStatusUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := s.ask(t.Context(), client, []string{first, second}); err != nil || r.Status.Node != "second" {
+	if r, err := s.ask(t.Context(), client, []string{first, second}); err != nil || r.(*report).Status.Node != "second" {
 		t.Errorf("%v %v", r, err)
 	}
 	if _, err := s.ask(t.Context(), client, []string{first, first}); err == nil || strings.Count(err.Error(), first) != 2 {

@@ -12,6 +12,7 @@ package declare
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -69,10 +70,14 @@ type Problem struct {
 	Where, Text string
 }
 
+// maxChecks bounds what one app can make us do.
+const maxChecks = 64
+
 // Instance says which checks an instance has, sorted by name. Slots are not set.
 func (o *Options) Instance(i target.Instance) ([]Declared, []Problem) {
 	d := o.gather(i.App, i)
-	if d.checks == nil {
+	if len(d.checks) > maxChecks {
+		d.problems = append(d.problems, Problem{i.ID, fmt.Sprintf("it has %d checks, at most %d are run", len(d.checks), maxChecks)})
 		return nil, d.problems
 	}
 	return o.buildAll(d, i), d.problems
@@ -100,6 +105,7 @@ func (o *Options) gather(app string, i target.Instance) *declared {
 		}
 		d.entries(o.More, app)
 	}
+	d.dropGeneral()
 	d.dropGuesses()
 	return d
 }
@@ -156,6 +162,7 @@ type value struct {
 	text    string
 	from    string
 	trusted bool // it was written by whoever runs the collector
+	general bool // it is said of many apps: of those without that check it means nothing
 }
 
 // values are the settings of a check by key: kind, path, port, interval, a
@@ -191,10 +198,27 @@ func (d *declared) entries(list []Entry, name string) {
 				d.set(c.name, "kind", kind)
 			}
 			for key, v := range c.values {
+				v.general = strings.Contains(e.Pattern, "*")
 				d.set(c.name, key, v)
 			}
 		}
 	}
+}
+
+// dropGeneral removes what would change checks of many apps and has found none
+// here.
+func (d *declared) dropGeneral() {
+	maps.DeleteFunc(d.checks, func(_ string, c values) bool {
+		if _, there := c["kind"]; there {
+			return false
+		}
+		for _, v := range c {
+			if !v.general {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // dropGuesses removes what only the image's name suggests where somebody has

@@ -164,7 +164,7 @@ func parseEntry(pattern, from, at string, m yaml.MapSlice) (Entry, error) {
 			if err != nil {
 				return e, err
 			}
-			e.app[key] = value{text, from, true}
+			e.app[key] = value{text: text, from: from, trusted: true}
 		case key == "checks":
 			list, err := mapping(at+key, item.Value)
 			if err != nil {
@@ -194,7 +194,7 @@ func parseEntry(pattern, from, at string, m yaml.MapSlice) (Entry, error) {
 // parseCheck reads the settings of one check.
 func parseCheck(from, at string, v any) (values, error) {
 	if v == off || v == false { // what YAML makes of off is a matter of its version
-		return values{"kind": {off, from, true}}, nil
+		return values{"kind": {text: off, from: from, trusted: true}}, nil
 	}
 	m, err := mapping(at, v)
 	if err != nil {
@@ -208,7 +208,7 @@ func parseCheck(from, at string, v any) (values, error) {
 			if err != nil {
 				return err
 			}
-			out[k] = value{text, from, true}
+			out[k] = value{text: text, from: from, trusted: true}
 			return nil
 		}
 		switch list := item.Value.(type) {
