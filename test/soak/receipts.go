@@ -25,18 +25,24 @@ type declaration struct {
 	doubt bool
 }
 
-// gap takes in a gap document.
-func (v *verdict) gap(t *history, source []byte) error {
+// gapDocument takes in a gap that is stored.
+func (v *verdict) gapDocument(t *history, source []byte) error {
 	var d receiptDocument
 	if err := json.Unmarshal(source, &d); err != nil {
 		return err
 	}
+	v.gap(t, &d)
+	return nil
+}
+
+// gap takes in a gap, stored or refused for good.
+func (v *verdict) gap(t *history, d *receiptDocument) {
 	v.Gaps++
 	ino, head, ok := parseGeneration(d.Log.File.Generation)
 	g := d.Mesoscope.Gap
 	if g == nil || !ok {
-		v.fail(receipts, t, nil, fmt.Sprintf("a gap document without its gap: %.300s", source))
-		return nil
+		v.fail(receipts, t, nil, fmt.Sprintf("a gap document without its gap: %.300q", d.Message))
+		return
 	}
 	// Of a huge line more than one file may have this name, and a compressed copy
 	// has an inode that nobody noted.
@@ -49,7 +55,6 @@ func (v *verdict) gap(t *history, source []byte) error {
 			v.declare(t, f.N, declaration{from: g.From, doubt: g.Bytes == 0})
 		}
 	}
-	return nil
 }
 
 // declare notes a gap of a file once: each of the hundreds of files of a huge line

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -143,6 +144,18 @@ func (s *stage) store(index string, docs ...map[string]any) {
 	}
 }
 
+// refuse puts a document where the agent puts what the store refuses for good.
+func (s *stage) refuse(d map[string]any) {
+	text, err := json.Marshal(map[string]any{"document": d})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	dir := filepath.Join(s.h.data, "agent", "deadletter")
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "000001.ndjson"), append(text, '\n'), 0o600)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 func (s *stage) receipt(total int) map[string]any {
 	return map[string]any{"stream": "stdout", "container": map[string]any{"id": s.c.spec.ID, "name": "c1"}, "service": map[string]any{"name": "s"},
 		"log": map[string]any{"file": map[string]any{"generation": logFile{Ino: 10, Head: 1001}.generation()}}, "@timestamp": "2026-11-24T00:00:00Z",
@@ -180,6 +193,11 @@ func TestVerdict(t *testing.T) {
 			make: func(_ *stage, d []map[string]any) []map[string]any { return slices.Delete(d, 2, 3) }},
 		{name: "destroyed, and declared", lost: []lostPart{destroyed},
 			make: func(s *stage, d []map[string]any) []map[string]any { return append(slices.Delete(d, 2, 3), s.gap()) }},
+		{name: "destroyed, and the gap is among the dead letters", lost: []lostPart{destroyed},
+			make: func(s *stage, d []map[string]any) []map[string]any {
+				s.refuse(s.gap())
+				return slices.Delete(d, 2, 3)
+			}},
 		{name: "a receipt counts otherwise", want: []string{receipts}, make: func(s *stage, d []map[string]any) []map[string]any {
 			s.store(s.h.opt.receiptIndex(), s.receipt(2))
 			return d

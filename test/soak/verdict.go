@@ -154,7 +154,7 @@ func (v *verdict) document(stored fakees.Doc, remnants bool) error {
 		v.fail(unknown, nil, nil, fmt.Sprintf("no container has the id of %.300s", stored.Source))
 		return nil
 	case d.Event.Kind == "pipeline_error":
-		return v.gap(t, stored.Source)
+		return v.gapDocument(t, stored.Source)
 	}
 	l := t.times[d.Time.UnixNano()]
 	if l == nil && v.partial {
@@ -315,7 +315,7 @@ func (v *verdict) deadLetters() error {
 		}
 		for row := range bytes.Lines(text) {
 			var letter struct {
-				Document document `json:"document"`
+				Document receiptDocument `json:"document"`
 			}
 			if json.Unmarshal(row, &letter) != nil {
 				continue // torn by a kill: it never counted
@@ -323,6 +323,10 @@ func (v *verdict) deadLetters() error {
 			t := v.by[letter.Document.Container.ID]
 			if t == nil {
 				continue // a receipt's
+			}
+			if letter.Document.Mesoscope.Gap != nil { // there it is declared, too
+				v.gap(t, &letter.Document)
+				continue
 			}
 			if l := t.times[letter.Document.Time.UnixNano()]; l != nil {
 				l.dead = true
