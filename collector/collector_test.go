@@ -71,7 +71,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, dir: t.TempDir(), source: &source{}, results: map[string]checks.State{}, hang: map[string]chan struct{}{}, runs: map[string]int{}}
+	w := &world{t: t, dir: t.TempDir(), source: &source{err: errors.New("not yet")}, results: map[string]checks.State{}, hang: map[string]chan struct{}{}, runs: map[string]int{}}
 	w.setup = Setup{Sources: []target.Source{w.source}, Key: "1", Declare: declare.Options{Cluster: "prod"}, Outputs: []Output{w}}
 	w.begin()
 	return w

@@ -11,9 +11,9 @@ type Kind string
 
 // The kinds of processes.
 const (
-	Agent      Kind = "agent"
-	Standalone Kind = "standalone"
-	KindCollector    Kind = "collector"
+	Agent         Kind = "agent"
+	Standalone    Kind = "standalone"
+	KindCollector Kind = "collector"
 )
 
 const (
