@@ -180,10 +180,11 @@ func TestLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer func() { w.stop() }()
-		w.source.is(oneApp(health, "n1", "n2"), nil)
+		synctest.Wait()
 		if code, _ := w.get("GET", "/sd", "", ""); code != 503 {
 			t.Errorf("%d before anything was found", code)
 		}
+		w.source.is(oneApp(health, "n1", "n2"), nil)
 		time.Sleep(25 * time.Second)
 		w.changed("health PENDING->OK", "health PENDING->OK")
 		const n1 = `{check="health",kind="tcp",app="/web",host="n1",slot="0",framework="marathon",cluster="prod",team="shop",vantage="c1"}`
