@@ -157,7 +157,7 @@ func askOne(ctx context.Context, client *http.Client, u string) (answered, error
 	}
 	// A standalone is a collector, too; an agent is not.
 	c := &checkReport{url: u}
-	if get(ctx, client, u+checkstatus.CollectorPath, &c.Status) == nil {
+	if get(ctx, client, u+checkstatus.CollectorPath, &c.Status) == nil && c.Status.Kind == checkstatus.Kind {
 		r.checks = c
 		return r, get(ctx, client, u+checkstatus.ChecksPath, &c.Checks)
 	}
