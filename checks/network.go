@@ -92,6 +92,24 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 	return s, nil
 }
 
+// A Lookup finds the addresses of a name.
+type Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+type lookupKey struct{}
+
+// WithLookup makes checks that run in a context find addresses by f. Without
+// it each asks the system's resolver anew.
+func WithLookup(ctx context.Context, f Lookup) context.Context {
+	return context.WithValue(ctx, lookupKey{}, f)
+}
+
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if f, ok := ctx.Value(lookupKey{}).(Lookup); ok {
+		return f(ctx, host)
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
 // resolve gives the addresses with ports of a host:port, IPv4 first.
 func resolve(ctx context.Context, r *Result, address string) ([]string, error) {
 	host, port, err := net.SplitHostPort(address)
@@ -102,11 +120,12 @@ func resolve(ctx context.Context, r *Result, address string) ([]string, error) {
 		return []string{address}, nil
 	}
 	began := time.Now()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	ips, err := lookup(ctx, host)
 	r.phase("resolve", began)
 	if err != nil {
 		return nil, errResolve{err}
 	}
+	ips = slices.Clone(ips) // a Lookup may keep it
 	slices.SortStableFunc(ips, func(a, b netip.Addr) int {
 		return boolInt(!a.Unmap().Is4()) - boolInt(!b.Unmap().Is4())
 	})

@@ -62,6 +62,7 @@ type Collector struct {
 	metrics   *metrics
 	overrides *overrides
 	changes   *queue
+	names     *names
 	kick      chan struct{} // something that refresh looks at has changed
 
 	mu       sync.Mutex
@@ -96,7 +97,7 @@ func New(o Options) (*Collector, error) {
 		o.Run = checks.Run
 	}
 	c := &Collector{
-		o: o, log: o.Log, book: book, changes: newQueue(), kick: make(chan struct{}, 1), started: time.Now(),
+		o: o, log: o.Log, book: book, changes: newQueue(), names: newNames(), kick: make(chan struct{}, 1), started: time.Now(),
 		seen: map[string]*seen{}, entries: map[string]*entry{}, apps: map[string]appSeen{},
 	}
 	if c.overrides, err = openOverrides(filepath.Join(o.StateDir, "overlay.json")); err != nil {
@@ -148,7 +149,7 @@ const (
 // Run works until ctx ends. Then the states are on the disk.
 func (c *Collector) Run(ctx context.Context) error {
 	var group sync.WaitGroup
-	group.Go(func() { c.scheduler.Run(ctx) })
+	group.Go(func() { c.scheduler.Run(checks.WithLookup(ctx, c.names.lookup)) })
 	group.Go(func() { c.changes.run(ctx) })
 	look, flush := time.NewTicker(lookEvery), time.NewTicker(flushEvery)
 	defer look.Stop()
