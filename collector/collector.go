@@ -10,6 +10,7 @@ package collector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -68,9 +69,8 @@ type Collector struct {
 	mu       sync.Mutex
 	setup    Setup
 	finder   *target.Finder // of setup
-	since    time.Time      // that finder is there
-	settled  bool           // its targets are in force
 	stop     func()         // ends it
+	memory   memory
 	file     overlayFile
 	started  time.Time
 	secrets  string             // stamps of the files of passwords
@@ -103,6 +103,10 @@ func New(o Options) (*Collector, error) {
 	if c.overrides, err = openOverrides(filepath.Join(o.StateDir, "overlay.json")); err != nil {
 		return nil, fmt.Errorf("%w (%v)", err, book.Close())
 	}
+	c.memory.path = filepath.Join(o.StateDir, "targets.json")
+	if c.targets, err = c.memory.load(); err != nil {
+		o.Log.Warn("the targets of the last run cannot be read; nothing is checked before discovery answers", "error", err)
+	}
 	c.metrics = newMetrics(c, o.Registry)
 	limits := o.Limits
 	limits.Late = c.metrics.late
@@ -127,7 +131,7 @@ func (c *Collector) Configure(ctx context.Context, s Setup) {
 			c.stop()
 		}
 		running, stop := context.WithCancel(ctx)
-		c.stop, c.since, c.settled = stop, time.Now(), false
+		c.stop = stop
 		c.finder = target.NewFinder(s.Sources, c.refreshSoon, c.log)
 		go c.finder.Run(running)
 	}
@@ -166,7 +170,7 @@ func (c *Collector) Run(ctx context.Context) error {
 				c.refresh(time.Now())
 			}
 		case <-flush.C:
-			err := c.book.Flush()
+			err := errors.Join(c.book.Flush(), c.remember(time.Now()))
 			if err != nil && !failing {
 				c.log.Error("the states of checks cannot be saved; after a restart they would be those of before", "error", err)
 			}
@@ -174,7 +178,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		}
 	}
 	group.Wait()
-	return c.book.Close()
+	return errors.Join(c.remember(time.Time{}), c.book.Close())
 }
 
 // moved says whether a file or an override has changed since the last refresh.
@@ -186,7 +190,7 @@ func (c *Collector) moved(now time.Time) bool {
 	if secrets != c.secrets || expired {
 		c.anew = true
 	}
-	return secrets != c.secrets || expired || c.file.moved() || !c.settled
+	return secrets != c.secrets || expired || c.file.moved()
 }
 
 // secretStamps changes when a file with a password does.

@@ -502,3 +502,42 @@ func TestAPI(t *testing.T) {
 		}
 	})
 }
+
+// TestStartWithoutDiscovery: a collector that starts while Marathon is away
+// checks what the last run knew, and what has gone meanwhile goes with the
+// first answer.
+func TestStartWithoutDiscovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer func() { w.stop() }()
+		w.source.is(oneApp(health, "n1", "n2"), nil)
+		time.Sleep(30 * time.Second)
+		w.changed("health PENDING->OK", "health PENDING->OK")
+		w.stop()
+		w.source.is(target.Set{}, errors.New("no leader"))
+		w.begin()
+		w.says("n1:31000", checks.Critical)
+		time.Sleep(20 * time.Minute)
+		w.changed("health OK->CRITICAL")
+		if code, _ := w.get("GET", "/sd", "", ""); code != 503 {
+			t.Errorf("%d before discovery has answered", code)
+		}
+		if st := w.c.Status(); len(st.Problems) != 1 || !strings.Contains(st.Problems[0], "no leader") || st.Checks != 2 {
+			t.Errorf("%+v", st)
+		}
+		w.source.is(oneApp(health, "n1"), nil)
+		time.Sleep(30 * time.Second)
+		if got := w.checks(); got != "/web health n1:31000 CRITICAL" {
+			t.Error(got)
+		}
+		w.stop()
+		if err := os.WriteFile(filepath.Join(w.dir, "targets.json"), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.begin() // a damaged file is no reason not to start
+		time.Sleep(30 * time.Second)
+		if got := w.checks(); got != "/web health n1:31000 CRITICAL" {
+			t.Error(got)
+		}
+	})
+}

@@ -33,10 +33,6 @@ type appSeen struct {
 // A finding is a declaration that cannot be used.
 type finding struct{ app, host, check, text string }
 
-// patience is how long new sources may take before what the old ones found is
-// given up.
-const patience = 30 * time.Second
-
 // overlayFile is checks.yml, of which the last good form counts.
 type overlayFile struct {
 	path, stamp string
@@ -87,14 +83,10 @@ func (c *Collector) refresh(now time.Time) {
 	}
 	c.secrets = c.secretStamps()
 	set, sources, ready := c.finder.All()
-	if !c.settled {
-		// New sources need a moment; until then the old targets are better than none.
-		c.settled = ready || now.Sub(c.since) > patience
-		if !c.settled && c.ready {
-			set = c.targets
-		}
+	c.ready = c.ready || ready || len(set.Instances) > 0
+	if !ready {
+		keepOld(&set, c.targets, sources)
 	}
-	c.ready = c.ready || ready || len(sources) == 0 || len(set.Instances) > 0
 	c.targets = set
 	o := c.setup.Declare
 	o.Overlay, o.More = c.file.good, c.overrides.entries()

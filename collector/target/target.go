@@ -64,6 +64,7 @@ type App struct {
 	Expected  int     // instances
 	Minimum   float64 // the share of them that must be well, 0 to 1
 	Deploying bool
+	Origin    string // the source's name
 }
 
 // A Set is all that a source knows.
@@ -197,7 +198,10 @@ func (f *Finder) All() (all Set, sources []Status, ready bool) {
 				all.Instances = append(all.Instances, i)
 			}
 		}
-		all.Apps = append(all.Apps, k.set.Apps...)
+		for _, a := range k.set.Apps {
+			a.Origin = k.Name()
+			all.Apps = append(all.Apps, a)
+		}
 	}
 	return all, sources, ready
 }
