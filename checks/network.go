@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -84,7 +85,8 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 		r.facts.ip = host
 	}
 	s := &session{Conn: conn, left: most, most: most}
-	s.in = bufio.NewReader(readerFunc(s.read))
+	s.in = readers.Get().(*bufio.Reader)
+	s.in.Reset(readerFunc(s.read))
 	if end, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(end)
 	}
@@ -167,6 +169,17 @@ func (s *session) read(p []byte) (int, error) {
 func (s *session) Close() error {
 	s.stop()
 	return s.Conn.Close()
+}
+
+// readers are used again: the buffer is most of what a check would allocate.
+var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+
+// release closes a session that nobody else reads any more.
+func (s *session) release() {
+	s.Close()
+	s.in.Reset(nil)
+	readers.Put(s.in)
+	s.in = nil
 }
 
 // A watched session is for a library that speaks on it: it remembers why
