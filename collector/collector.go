@@ -80,6 +80,7 @@ type Collector struct {
 	order    []*entry           // by id
 	apps     map[string]appSeen // by framework and id
 	targets  target.Set
+	found    bool // targets may be others than those in memory
 	findings []finding
 	ready    bool // the first discovery has succeeded
 }

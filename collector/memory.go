@@ -1,14 +1,14 @@
 package collector
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
-	"slices"
 	"time"
 
 	"mesoscope/collector/target"
@@ -44,74 +44,92 @@ func keepOld(set *target.Set, old target.Set, sources []target.Status) {
 	}
 }
 
-// memory is the file with the targets, so that a collector that starts while
-// Marathon is away goes on with what it knew.
+// memory is the file with the targets, one a line, so that a collector that
+// starts while Marathon is away goes on with what it knew.
 type memory struct {
-	path  string
-	saved target.Set
-	at    time.Time
+	path string
+	at   time.Time // when it was written
 }
 
 // memoryFormat is the number of the file's form. Another one is not read.
 const memoryFormat = 1
 
-type memoryFile struct {
-	Format int        `json:"format"`
-	Set    target.Set `json:"set"`
+// A memoryLine has one of these.
+type memoryLine struct {
+	Format   int              `json:"format,omitempty"`
+	Instance *target.Instance `json:"instance,omitempty"`
+	App      *target.App      `json:"app,omitempty"`
 }
 
-func (m *memory) load() (target.Set, error) {
-	text, err := os.ReadFile(m.path)
+func (m *memory) load() (set target.Set, err error) {
+	f, err := os.Open(m.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return target.Set{}, nil
-	}
-	var f memoryFile
-	if err == nil {
-		err = json.Unmarshal(text, &f)
-	}
-	if err == nil && f.Format != memoryFormat {
-		err = fmt.Errorf("%s has format %d, this version knows %d", m.path, f.Format, memoryFormat)
-	}
-	if err != nil {
+	} else if err != nil {
 		return target.Set{}, err
 	}
-	m.saved = f.Set
-	return f.Set, nil
+	defer f.Close()
+	in := json.NewDecoder(bufio.NewReader(f))
+	for first := true; ; first = false {
+		var l memoryLine
+		err := in.Decode(&l)
+		switch {
+		case errors.Is(err, io.EOF) && !first:
+			return set, nil
+		case err != nil:
+			return target.Set{}, fmt.Errorf("%s: %w", m.path, err)
+		case first && l.Format != memoryFormat:
+			return target.Set{}, fmt.Errorf("%s has format %d, this version knows %d", m.path, l.Format, memoryFormat)
+		case l.Instance != nil:
+			set.Instances = append(set.Instances, *l.Instance)
+		case l.App != nil:
+			set.Apps = append(set.Apps, *l.App)
+		}
+	}
 }
 
 // rememberEvery is how often the targets are written at most.
 const rememberEvery = time.Minute
 
-// remember writes the targets if they have changed, now and then; always if now
-// is zero.
+// remember writes the targets if they may have changed, now and then; without
+// waiting if now is zero.
 func (c *Collector) remember(now time.Time) error {
 	c.mu.Lock()
-	set, ready := c.targets, c.ready
+	set, due := c.targets, c.ready && c.found && (now.IsZero() || now.Sub(c.memory.at) >= rememberEvery)
+	if due {
+		c.found = false
+	}
 	c.mu.Unlock()
-	m := &c.memory
-	if !ready || !now.IsZero() && now.Sub(m.at) < rememberEvery || reflect.DeepEqual(set, m.saved) {
+	if !due {
 		return nil
 	}
-	text, err := json.Marshal(memoryFile{memoryFormat, set})
-	if err != nil {
+	c.memory.at = now
+	err := replaceFile(c.memory.path, func(w io.Writer) error {
+		out := json.NewEncoder(w)
+		err := out.Encode(memoryLine{Format: memoryFormat})
+		for i := range set.Instances {
+			err = errors.Join(err, out.Encode(memoryLine{Instance: &set.Instances[i]}))
+		}
+		for i := range set.Apps {
+			err = errors.Join(err, out.Encode(memoryLine{App: &set.Apps[i]}))
+		}
 		return err
-	}
-	if err := replaceFile(m.path, text); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("write targets: %w", err)
 	}
-	m.saved, m.at = target.Set{Instances: slices.Clone(set.Instances), Apps: slices.Clone(set.Apps)}, now
 	return nil
 }
 
-// replaceFile puts text in place of a file, durably.
-func replaceFile(path string, text []byte) error {
+// replaceFile puts what write writes in place of a file, durably.
+func replaceFile(path string, write func(io.Writer) error) error {
 	next := path + ".new"
 	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
+	out := bufio.NewWriter(f)
+	err = errors.Join(write(out), out.Flush(), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(next, path)
 	}

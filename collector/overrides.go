@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -174,5 +175,8 @@ func (o *overrides) save() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(o.path, text)
+	return replaceFile(o.path, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
 }

@@ -87,7 +87,7 @@ func (c *Collector) refresh(now time.Time) {
 	if !ready {
 		keepOld(&set, c.targets, sources)
 	}
-	c.targets = set
+	c.targets, c.found = set, true
 	o := c.setup.Declare
 	o.Overlay, o.More = c.file.good, c.overrides.entries()
 	c.declare(&o, set, now)

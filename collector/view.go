@@ -119,10 +119,10 @@ func (c *Collector) Explain(pattern string) []status.Explained {
 	}
 	c.mu.Lock()
 	o := c.setup.Declare
-	o.Overlay = c.file.good
-	known := c.seen
+	o.Overlay, o.More = c.file.good, c.overrides.entries()
 	instances := c.targets.Instances
 	c.mu.Unlock()
+	o = o.WithValues()
 	at := map[key]int{}
 	list := []status.Explained{}
 	add := func(i target.Instance, d declare.Declared) {
@@ -153,14 +153,14 @@ func (c *Collector) Explain(pattern string) []status.Explained {
 	hosts := map[string]bool{}
 	for _, i := range instances {
 		hosts[i.Host] = true
-		s := known[i.ID]
-		if s == nil || !declare.Match(pattern, i.App) {
+		if !declare.Match(pattern, i.App) {
 			continue
 		}
-		for _, d := range s.declared {
+		declared, problems := o.Instance(i)
+		for _, d := range declared {
 			add(i, d)
 		}
-		for _, p := range s.problems {
+		for _, p := range problems {
 			add(i, declare.Declared{Name: "-", Problem: p.Where + ": " + p.Text})
 		}
 	}

@@ -73,6 +73,9 @@ func (o *Options) build(name string, c, app values, i target.Instance) Declared 
 		}
 		out.Check = ch
 	}
+	if !o.explain {
+		return out
+	}
 	shown := maps.Clone(c)
 	for key, text := range defaults {
 		if _, set := shown[key]; !set && out.Problem == "" && !out.Off {

@@ -187,7 +187,8 @@ func like(got, want string) bool {
 
 // TestValues: what a check is in the end.
 func TestValues(t *testing.T) {
-	o := &Options{Cluster: "prod", Overlay: overlay(t, `apps: {"/prod/*": {team: shop, checks: {health: {interval: 30s, fail: 2, of: 4, tip: "look at it"}}}}`)}
+	with := (Options{Cluster: "prod", Overlay: overlay(t, `apps: {"/prod/*": {team: shop, checks: {health: {interval: 30s, fail: 2, of: 4, tip: "look at it"}}}}`)}).WithValues()
+	o := &with
 	list, problems := o.Instance(web("mesoscope.check.health", "http:/health", "mesoscope.team", "old", "mesoscope.page", "night", "mesoscope.check.health.alert_after", "2m"))
 	if len(list) != 1 || len(problems) != 0 || list[0].Problem != "" {
 		t.Fatal(said(list, problems))
