@@ -32,6 +32,13 @@ func (e *entry) set(c declare.Check, labels string) {
 	e.run, e.event.Definition, e.labels = c.Run, c.Definition, labels
 }
 
+// declared is what was set.
+func (e *entry) declared() declare.Check {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return declare.Check{Definition: e.event.Definition, Run: e.run}
+}
+
 // overtime is how long a check may go on behind its timeout, which it should
 // obey, before it is given up.
 const overtime = 5 * time.Second

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"mesoscope/collector/target"
@@ -24,6 +25,7 @@ func keepOld(set *target.Set, old target.Set, sources []target.Status) {
 		silent[s.Source] = s.Good.IsZero()
 	}
 	stays := func(origin string) bool { return silent[origin] || !asked[origin] }
+	set.Hosts = slices.Compact(slices.Sorted(slices.Values(append(set.Hosts, old.Hosts...))))
 	there := map[string]bool{}
 	for _, i := range set.Instances {
 		there[i.ID] = true
@@ -59,6 +61,7 @@ type memoryLine struct {
 	Format   int              `json:"format,omitempty"`
 	Instance *target.Instance `json:"instance,omitempty"`
 	App      *target.App      `json:"app,omitempty"`
+	Hosts    []string         `json:"hosts,omitempty"`
 }
 
 func (m *memory) load() (set target.Set, err error) {
@@ -84,6 +87,8 @@ func (m *memory) load() (set target.Set, err error) {
 			set.Instances = append(set.Instances, *l.Instance)
 		case l.App != nil:
 			set.Apps = append(set.Apps, *l.App)
+		case l.Hosts != nil:
+			set.Hosts = l.Hosts
 		}
 	}
 }
@@ -106,7 +111,7 @@ func (c *Collector) remember(now time.Time) error {
 	c.memory.at = now
 	err := replaceFile(c.memory.path, func(w io.Writer) error {
 		out := json.NewEncoder(w)
-		err := out.Encode(memoryLine{Format: memoryFormat})
+		err := errors.Join(out.Encode(memoryLine{Format: memoryFormat}), out.Encode(memoryLine{Hosts: set.Hosts}))
 		for i := range set.Instances {
 			err = errors.Join(err, out.Encode(memoryLine{Instance: &set.Instances[i]}))
 		}

@@ -16,12 +16,12 @@ import (
 	"mesoscope/collector/target"
 )
 
-// seen is an instance and what was declared of it, so that this is done again
-// only if it has changed.
+// seen is an instance and which checks were declared of it, so that this is
+// done again only if it has changed. The checks themselves are in entries.
 type seen struct {
 	instance target.Instance
-	declared []declare.Declared
-	problems []declare.Problem
+	ids      []string
+	findings []finding
 }
 
 // appSeen is an app and who is told about it.
@@ -98,31 +98,47 @@ func (c *Collector) declare(o *declare.Options, set target.Set, now time.Time) {
 	c.findings = nil
 	var all []declare.Check
 	groups := map[string]string{}
-	take := func(i target.Instance, list []declare.Declared) {
+	run := func(instance string, d declare.Check) {
+		groups[instance] = d.App + "\x00" + d.Host
+		all = append(all, d)
+	}
+	take := func(i target.Instance, list []declare.Declared) (ids []string, findings []finding) {
 		for _, d := range list {
 			switch {
 			case d.Problem != "":
-				c.findings = append(c.findings, finding{i.App, i.Host, d.Name, d.Problem})
+				findings = append(findings, finding{i.App, i.Host, d.Name, d.Problem})
 			case !d.Off:
-				groups[i.ID] = d.Check.App + "\x00" + d.Check.Host
-				all = append(all, d.Check)
+				ids = append(ids, d.Check.ID)
+				run(i.ID, d.Check)
 			}
 		}
+		c.findings = append(c.findings, findings...)
+		return ids, findings
 	}
 	next := make(map[string]*seen, len(set.Instances))
 	hosts := map[string]bool{}
+	for _, h := range set.Hosts {
+		hosts[h] = true
+	}
 	for _, i := range set.Instances {
 		hosts[i.Host] = true
 		s := c.seen[i.ID]
-		if s == nil || c.anew || !reflect.DeepEqual(s.instance, i) {
-			s = &seen{instance: i}
-			s.declared, s.problems = o.Instance(i)
+		if s != nil && !c.anew && reflect.DeepEqual(s.instance, i) {
+			c.findings = append(c.findings, s.findings...)
+			for _, id := range s.ids {
+				run(i.ID, c.entries[id].declared())
+			}
+			next[i.ID] = s
+			continue
+		}
+		s = &seen{instance: i}
+		declared, problems := o.Instance(i)
+		s.ids, s.findings = take(i, declared)
+		for _, p := range problems {
+			f := finding{i.App, i.Host, "", p.Where + ": " + p.Text}
+			s.findings, c.findings = append(s.findings, f), append(c.findings, f)
 		}
 		next[i.ID] = s
-		for _, p := range s.problems {
-			c.findings = append(c.findings, finding{i.App, i.Host, "", p.Where + ": " + p.Text})
-		}
-		take(i, s.declared)
 	}
 	c.seen, c.anew = next, false
 	if o.Overlay != nil {

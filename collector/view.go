@@ -120,7 +120,7 @@ func (c *Collector) Explain(pattern string) []status.Explained {
 	c.mu.Lock()
 	o := c.setup.Declare
 	o.Overlay, o.More = c.file.good, c.overrides.entries()
-	instances := c.targets.Instances
+	instances, others := c.targets.Instances, c.targets.Hosts
 	c.mu.Unlock()
 	o = o.WithValues()
 	at := map[key]int{}
@@ -151,6 +151,9 @@ func (c *Collector) Explain(pattern string) []status.Explained {
 		}
 	}
 	hosts := map[string]bool{}
+	for _, h := range others {
+		hosts[h] = true
+	}
 	for _, i := range instances {
 		hosts[i.Host] = true
 		if !declare.Match(pattern, i.App) {

@@ -71,6 +71,7 @@ type App struct {
 type Set struct {
 	Instances []Instance
 	Apps      []App
+	Hosts     []string // machines, also those on which nothing runs
 }
 
 // A Source is asked again and again.
@@ -198,6 +199,7 @@ func (f *Finder) All() (all Set, sources []Status, ready bool) {
 				all.Instances = append(all.Instances, i)
 			}
 		}
+		all.Hosts = append(all.Hosts, k.set.Hosts...)
 		for _, a := range k.set.Apps {
 			a.Origin = k.Name()
 			all.Apps = append(all.Apps, a)
