@@ -16,6 +16,7 @@ import (
 	"mesoscope/collector/state"
 	"mesoscope/collector/status"
 	"mesoscope/test/marathon"
+	"mesoscope/test/mesos"
 )
 
 // plainNginx starts one that answers /health at a port.
@@ -254,4 +255,41 @@ func TestCollectorTask(t *testing.T) {
 	if top := strings.Fields(docker(t, "top", name, "-o", "pid,uid,comm")); len(top) != 6 || top[4] != "65534" || top[5] != "mesoscope" {
 		t.Errorf("%q", top)
 	}
+}
+
+// TestCollectorMesos finds the tasks of a real master, and its machine.
+func TestCollectorMesos(t *testing.T) {
+	m := mesos.Start(t)
+	dir, address := t.TempDir(), freeAddress(t)
+	if err := os.WriteFile(filepath.Join(dir, "checks.yml"), []byte(`hosts: {"*": {checks: {agent: {kind: mesos-agent, target: "`+m.Agent+`", interval: 1s}}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := newProcess(t, "collector", address, fmt.Sprintf(`data_dir: %s
+http: {listen: "%s"}
+mesos: {master: ["%s"]}
+collector: {cluster: e2e, checks_file: %s/checks.yml}
+`, dir, address, m.Master, dir))
+	f := m.Run(mesos.Tasks{Framework: "marathon", Name: "shop_web.instance-c7c311a4-b669-11e6-a48f-0ea4f4b1778c._app", N: 2, Command: prints(1000, "1")})
+	f.Wait("they run", func(said string) bool { return strings.Count(said, "TASK_RUNNING") >= 2 })
+	p.start()
+	within(t, time.Minute, "both tasks are found and the machine is checked", func() error {
+		var st status.Status
+		_, body, err := p.get(status.StatusPath)
+		if err == nil {
+			err = json.Unmarshal([]byte(body), &st)
+		}
+		if err == nil && (len(st.Sources) != 1 || st.Sources[0].Instances != 2 || st.By["OK"] != 1) {
+			err = fmt.Errorf("%s", body)
+		}
+		return err
+	})
+	f.Stop()
+	within(t, time.Minute, "they are gone", func() error {
+		_, body, err := p.get(status.StatusPath)
+		if err == nil && !strings.Contains(body, `"instances":0`) {
+			err = fmt.Errorf("%s", body)
+		}
+		return err
+	})
+	p.stop()
 }
