@@ -80,7 +80,8 @@ type Collector struct {
 	order    []*entry           // by id
 	apps     map[string]appSeen // by framework and id
 	targets  target.Set
-	found    bool // targets may be others than those in memory
+	tight    string // what the kernel has too little of
+	found    bool   // targets may be others than those in memory
 	findings []finding
 	ready    bool // the first discovery has succeeded
 }

@@ -169,6 +169,7 @@ func (c *Collector) enter(all []declare.Check, groups map[string]string, now tim
 	rules := make(map[string]state.Rule, len(all))
 	entries := make(map[string]*entry, len(all))
 	jobs := make([]schedule.Job, 0, len(all))
+	targets := make(map[string]string, len(all))
 	for _, d := range all {
 		d.Slot = slots[instanceOf(d.ID)]
 		e := c.entries[d.ID]
@@ -177,7 +178,7 @@ func (c *Collector) enter(all []declare.Check, groups map[string]string, now tim
 		}
 		e.set(d, c.labelsOf(d.Definition))
 		entries[d.ID] = e
-		rules[d.ID] = d.Rule
+		rules[d.ID], targets[d.ID] = d.Rule, d.Run.Address
 		jobs = append(jobs, c.job(e, d.Definition))
 	}
 	c.book.Set(rules, now)
@@ -191,6 +192,11 @@ func (c *Collector) enter(all []declare.Check, groups map[string]string, now tim
 	c.entries = entries
 	c.order = slices.SortedFunc(maps.Values(entries), func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
 	c.scheduler.Set(jobs)
+	tight := readRoom("/proc/sys/net").tooTight(jobs, targets)
+	if tight != "" && c.tight == "" {
+		c.log.Warn("the kernel has too little room for so many checks", "why", tight)
+	}
+	c.tight = tight
 }
 
 // instanceOf is the part of a check's id that names its instance.

@@ -67,6 +67,9 @@ func (c *Collector) Status() status.Status {
 	if c.file.problem != "" {
 		st.Problems = append(st.Problems, "checks.yml is bad, the last good one is in force: "+c.file.problem)
 	}
+	if c.tight != "" {
+		st.Problems = append(st.Problems, c.tight)
+	}
 	findings := c.findings
 	c.mu.Unlock()
 	st.Sources = c.Sources()
