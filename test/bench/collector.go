@@ -19,32 +19,32 @@ import (
 )
 
 const (
-	checksEvery  = 10 * time.Second
-	checksWarmUp = 2 * checksEvery // every target has been asked, and the heap has its size
-	checksWindow = 2 * checksEvery
+	collectorEvery  = 10 * time.Second
+	collectorWarmUp = 2 * collectorEvery // every target has been asked, and the heap has its size
+	collectorWindow = 2 * collectorEvery
 )
 
-// measureChecks runs a collector with many targets at 10 s each, all of which
+// measureCollector runs a collector with many targets at 10 s each, all of which
 // are one process on the other core. A fresh connection each, closed by FIN.
-func (b *bench) measureChecks(ctx context.Context) (*table, error) {
-	t := &table{title: fmt.Sprintf("Checks: %d targets every %v, collector with GOMAXPROCS=1, targets in another process", b.targets, checksEvery)}
+func (b *bench) measureCollector(ctx context.Context) (*table, error) {
+	t := &table{title: fmt.Sprintf("Collector: %d targets every %v, collector with GOMAXPROCS=1, targets in another process", b.targets, collectorEvery)}
 	t.add("", "checks/s", "per CPU second", "p99 late ms", "RSS MiB")
 	for _, kind := range []string{"http", "tcp"} {
-		if err := b.checksOf(ctx, t, kind); err != nil {
+		if err := b.collectorOf(ctx, t, kind); err != nil {
 			return t, fmt.Errorf("%s: %w", kind, err)
 		}
 	}
 	return t, b.bareDials(t)
 }
 
-// startTargets starts the process that answers, and says at which port.
-func (b *bench) startTargets() (*process, string, error) {
+// startAnswering starts the process that answers, and says at which port.
+func (b *bench) startAnswering() (*process, string, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, "", err
 	}
 	_, port, _ := net.SplitHostPort(addr)
-	p, err := start(beside, b.self, "targets", port)
+	p, err := start(beside, b.self, "answering", port)
 	if err != nil {
 		return nil, "", err
 	}
@@ -61,8 +61,8 @@ func (b *bench) startTargets() (*process, string, error) {
 // loopback is one of the many addresses of this machine.
 func loopback(i int) string { return fmt.Sprintf("127.%d.%d.%d", 1+i>>16, i>>8&255, i&255) }
 
-func (b *bench) checksOf(ctx context.Context, t *table, kind string) error {
-	targets, port, err := b.startTargets()
+func (b *bench) collectorOf(ctx context.Context, t *table, kind string) error {
+	targets, port, err := b.startAnswering()
 	if err != nil {
 		return err
 	}
@@ -103,8 +103,8 @@ func (b *bench) checksOf(ctx context.Context, t *table, kind string) error {
 		return err
 	}
 	defer p.kill()
-	b.progress("checks: %d of %s", b.targets, kind)
-	if err := sleep(ctx, checksWarmUp); err != nil {
+	b.progress("collector: %d of %s", b.targets, kind)
+	if err := sleep(ctx, collectorWarmUp); err != nil {
 		return err
 	}
 	m := &scraper{url: "http://" + listen + "/metrics"}
@@ -113,7 +113,7 @@ func (b *bench) checksOf(ctx context.Context, t *table, kind string) error {
 		return errors.Join(err, p.died())
 	}
 	began := time.Now()
-	if err := sleep(ctx, checksWindow); err != nil {
+	if err := sleep(ctx, collectorWindow); err != nil {
 		return err
 	}
 	rss, err := p.memory("VmRSS")
@@ -188,7 +188,7 @@ func late(before, after map[float64]float64) string {
 // bareDials is what the numbers are to be held against: net.Dialer alone, in
 // this process.
 func (b *bench) bareDials(t *table) error {
-	targets, port, err := b.startTargets()
+	targets, port, err := b.startAnswering()
 	if err != nil {
 		return err
 	}
@@ -236,9 +236,9 @@ func dialBare(ctx context.Context, port string) error {
 	return failed
 }
 
-// serveTargets answers 200 to whatever is asked, on all addresses of this
+// answerAll answers 200 to whatever is asked, on all addresses of this
 // machine.
-func serveTargets(ctx context.Context, port string) error {
+func answerAll(ctx context.Context, port string) error {
 	l, err := net.Listen("tcp4", ":"+port)
 	if err != nil {
 		return err
