@@ -25,7 +25,8 @@ import (
 type Files struct {
 	Patterns []string // paths; * in the last part
 
-	last map[string]file // by path
+	last  map[string]file // by path
+	whole []Instance      // of all, as long as none has changed
 }
 
 // A file is what was read last, and when it was written.
@@ -56,27 +57,34 @@ func (f *Files) Find(context.Context) (Set, error) {
 	now := map[string]file{}
 	var out Set
 	var bad []error
+	paths, changed := 0, false
 	for _, pattern := range f.Patterns {
-		paths, err := filepath.Glob(pattern)
+		found, err := filepath.Glob(pattern)
 		if err != nil {
 			bad = append(bad, fmt.Errorf("%s: %w", pattern, err))
 		}
-		if len(paths) == 0 && !strings.ContainsAny(pattern, "*?[") {
+		if len(found) == 0 && !strings.ContainsAny(pattern, "*?[") {
 			bad = append(bad, fmt.Errorf("%s: no such file", pattern))
-			paths = []string{pattern}
+			found = []string{pattern}
 		}
-		for _, path := range paths {
+		for _, path := range found {
 			if _, twice := now[path]; twice {
 				continue
 			}
 			known := f.read(path)
 			now[path] = known
+			paths++
+			changed = changed || known.stamp != f.last[path].stamp
 			out.Instances = append(out.Instances, known.instances...)
 			if known.err != nil {
 				bad = append(bad, fmt.Errorf("%s: %w", path, known.err))
 			}
 		}
 	}
+	if changed || paths != len(f.last) {
+		f.whole = out.Instances
+	}
+	out.Instances = f.whole // the same slice says that nothing has changed
 	f.last = now
 	if len(bad) > 0 && len(out.Instances) == 0 {
 		return Set{}, errors.Join(bad...)

@@ -148,12 +148,14 @@ func (f *Finder) ask(ctx context.Context, k *known) {
 	f.mu.Lock()
 	before := k.status
 	changed := before.Good.IsZero()
-	if err == nil || set.Instances != nil {
+	if same(set, k.set) {
+		// nothing to compare
+	} else if err == nil || set.Instances != nil {
 		slices.SortStableFunc(set.Instances, func(a, b Instance) int { return cmp.Compare(a.ID, b.ID) })
 		changed = changed || !reflect.DeepEqual(set, k.set)
 		k.set = set
 	} else {
-		changed = false
+		changed = false // nothing is known any better
 	}
 	k.status = Status{Source: k.Name(), Instances: len(k.set.Instances), Good: now}
 	if err != nil {
@@ -170,6 +172,12 @@ func (f *Finder) ask(ctx context.Context, k *known) {
 	if changed {
 		f.changed()
 	}
+}
+
+// same says that a source has given the very slice that it gave before, and
+// nothing else.
+func same(a, b Set) bool {
+	return len(a.Instances) > 0 && len(a.Instances) == len(b.Instances) && &a.Instances[0] == &b.Instances[0] && a.Apps == nil && a.Hosts == nil
 }
 
 // Sources say how each source does.
