@@ -20,6 +20,11 @@ func (m *Marathon) Name() string { return "marathon " + m.Client.URL() }
 // Every is how often it is asked.
 func (m *Marathon) Every() time.Duration { return 10 * time.Second }
 
+// Hints listens to Marathon's events.
+func (m *Marathon) Hints(ctx context.Context, hint func()) error {
+	return m.Client.Events(ctx, func(string, string) { hint() })
+}
+
 // Find asks for all apps and their tasks.
 func (m *Marathon) Find(ctx context.Context) (Set, error) {
 	apps, err := m.Client.Apps(ctx)

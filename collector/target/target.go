@@ -83,6 +83,13 @@ type Source interface {
 	Find(ctx context.Context) (Set, error)
 }
 
+// A Hinter is a Source that hears when it is time to ask again. Hints are lost
+// now and then, so that it is asked each Every, too.
+type Hinter interface {
+	// Hints calls hint for each, until ctx or the stream ends.
+	Hints(ctx context.Context, hint func()) error
+}
+
 // Status is how a source does.
 type Status struct {
 	Source    string    `json:"source"`
@@ -121,17 +128,50 @@ func NewFinder(sources []Source, changed func(), log *slog.Logger) *Finder {
 func (f *Finder) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, k := range f.sources {
+		hinted := make(chan struct{}, 1)
+		if h, ok := k.Source.(Hinter); ok {
+			all.Go(func() { f.listen(ctx, h, hinted) })
+		}
 		all.Go(func() {
 			for ctx.Err() == nil {
 				f.ask(ctx, k)
 				select {
 				case <-ctx.Done():
 				case <-time.After(k.Every()):
+				case <-hinted:
+					wait(ctx, hintPause) // they come in swarms
 				}
 			}
 		})
 	}
 	all.Wait()
+}
+
+const (
+	hintPause   = time.Second
+	listenAgain = 10 * time.Second // behind a stream that has ended
+)
+
+func (f *Finder) listen(ctx context.Context, h Hinter, hinted chan struct{}) {
+	for ctx.Err() == nil {
+		err := h.Hints(ctx, func() {
+			select {
+			case hinted <- struct{}{}:
+			default:
+			}
+		})
+		if ctx.Err() == nil {
+			f.log.Debug("hints end; discovery goes on by asking", "error", err)
+		}
+		wait(ctx, listenAgain)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 // answerTime is how long a source may take.

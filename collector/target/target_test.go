@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,5 +170,65 @@ func TestFailureKeepsTheOldSet(t *testing.T) {
 		at(3, "2 stale=true no leader", true, 1)
 		at(4, "2 stale=true no leader", true, 1)
 		at(5, "0 stale=false ", true, 2)
+	})
+}
+
+// A hinted source counts how often it is asked, and passes hints on.
+type hinted struct {
+	asked, lives atomic.Int64 // lives: of the stream
+	hints        chan bool    // false: the stream is cut
+}
+
+func (h *hinted) Name() string         { return "hinted" }
+func (h *hinted) Every() time.Duration { return time.Minute }
+func (h *hinted) Find(context.Context) (Set, error) {
+	h.asked.Add(1)
+	return Set{Instances: []Instance{{ID: "a"}}}, nil
+}
+func (h *hinted) Hints(ctx context.Context, hint func()) error {
+	h.lives.Add(1)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case goesOn := <-h.hints:
+			if !goesOn {
+				return errors.New("cut")
+			}
+			hint()
+		}
+	}
+}
+
+// TestHints: a hint is heard at once, a swarm of them is one, and a stream that
+// is cut is opened again.
+func TestHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hinted{hints: make(chan bool)}
+		ctx, stop := context.WithCancel(t.Context())
+		f := NewFinder([]Source{h}, func() {}, slog.New(slog.DiscardHandler))
+		go f.Run(ctx)
+		time.Sleep(5 * time.Second)
+		for range 100 {
+			h.hints <- true
+		}
+		time.Sleep(5 * time.Second)
+		if n := h.asked.Load(); n < 2 || n > 3 {
+			t.Errorf("asked %d times", n)
+		}
+		before := h.asked.Load()
+		h.hints <- false
+		time.Sleep(15 * time.Second)
+		h.hints <- true
+		time.Sleep(2 * time.Second)
+		if h.lives.Load() != 2 || h.asked.Load() != before+1 {
+			t.Errorf("%d streams, asked %d times", h.lives.Load(), h.asked.Load()-before)
+		}
+		time.Sleep(time.Minute)
+		if h.asked.Load() != before+2 {
+			t.Errorf("without hints asked %d times", h.asked.Load()-before)
+		}
+		stop()
+		synctest.Wait()
 	})
 }
