@@ -177,6 +177,26 @@ func (b *builder) from() string {
 	return from
 }
 
+// secretHeader are headers whose value is not for everybody who may ask where
+// it comes from.
+var secretHeader = regexp.MustCompile(`(?i)^([^:]*(?:authorization|cookie|token|key|secret|password)[^:]*):.*`)
+
+// discreet is a value without what may be secret in it.
+func discreet(key, text string) string {
+	if m := numbered.FindStringSubmatch(key); m != nil {
+		key = m[1]
+	}
+	switch key {
+	case "path", "target":
+		return shown(text)
+	case "header":
+		return secretHeader.ReplaceAllString(text, "$1: …")
+	case "data", "send":
+		return fmt.Sprintf("(%d bytes)", len(text))
+	}
+	return text
+}
+
 // shown is a target without what may be secret: the query of a URL.
 func shown(address string) string {
 	if at := strings.IndexByte(address, '?'); at >= 0 {

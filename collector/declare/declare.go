@@ -248,7 +248,7 @@ func (c values) guessed() bool { return strings.HasPrefix(c["kind"].from, fromIm
 func (c values) list() []Value {
 	var out []Value
 	for key, v := range c {
-		out = append(out, Value{key, v.text, v.from})
+		out = append(out, Value{key, discreet(key, v.text), v.from})
 	}
 	slices.SortFunc(out, func(a, b Value) int {
 		return cmp.Or(cmp.Compare(first(a.Key), first(b.Key)), cmp.Compare(a.Key, b.Key))

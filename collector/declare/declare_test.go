@@ -221,6 +221,17 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestDiscreet: who asks where a value comes from need not see all of it.
+func TestDiscreet(t *testing.T) {
+	o := (Options{}).WithValues()
+	const c = "mesoscope.check.a"
+	list, _ := o.Instance(web(c, "http:/x?token=s3cret", c+".header", "Authorization: Bearer s3cret", c+".header.2", "X-Api-Key: s3cret", c+".header.3", "Host: shop", c+".data", "s3cret"))
+	text := fmt.Sprint(list[0].Values, list[0].Check.Target, list[0].Problem)
+	if strings.Contains(text, "s3cret") || !strings.Contains(text, "Authorization: …") || !strings.Contains(text, "Host: shop") || list[0].Problem != "" {
+		t.Error(text)
+	}
+}
+
 // TestGuessed: what an image suggests waits for its first good result.
 func TestGuessed(t *testing.T) {
 	i := web()

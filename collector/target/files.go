@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,7 +76,11 @@ func (f *Files) Find(context.Context) (Set, error) {
 			now[path] = known
 			paths++
 			changed = changed || known.stamp != f.last[path].stamp
-			out.Instances = append(out.Instances, known.instances...)
+			if out.Instances == nil {
+				out.Instances = slices.Clip(known.instances) // usually there is one file
+			} else {
+				out.Instances = append(out.Instances, known.instances...)
+			}
 			if known.err != nil {
 				bad = append(bad, fmt.Errorf("%s: %w", path, known.err))
 			}
@@ -136,8 +141,14 @@ func readFile(path string, size int64) ([]Instance, error) {
 		if len(g.Targets) == 0 {
 			return nil, fmt.Errorf("group %d has no targets", n+1)
 		}
+		labels := map[string]string{} // one for all of the group
+		for k, v := range g.Labels {
+			if !strings.HasPrefix(k, "__") {
+				labels[k] = v
+			}
+		}
 		for _, t := range g.Targets {
-			i, err := fromFile(t, g.Labels)
+			i, err := fromFile(t, labels)
 			if err != nil {
 				return nil, fmt.Errorf("group %d: %w", n+1, err)
 			}
@@ -150,7 +161,7 @@ func readFile(path string, size int64) ([]Instance, error) {
 // fromFile makes an instance of a target as people write it: host:port, a URL,
 // or a bare host.
 func fromFile(literal string, labels map[string]string) (Instance, error) {
-	i := Instance{ID: literal, Literal: literal, Labels: map[string]string{}, Trusted: true}
+	i := Instance{ID: literal, Literal: literal, Labels: labels, Trusted: true}
 	for k, v := range labels {
 		switch k {
 		case "app":
@@ -161,9 +172,6 @@ func fromFile(literal string, labels map[string]string) (Instance, error) {
 			i.Framework = v
 		case "task":
 			i.Task = v
-		}
-		if !strings.HasPrefix(k, "__") {
-			i.Labels[k] = v
 		}
 	}
 	address := literal
