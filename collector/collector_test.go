@@ -333,6 +333,18 @@ func TestHung(t *testing.T) {
 	})
 }
 
+// TestStaleIsNoSuccess: a result of long ago is none.
+func TestStaleIsNoSuccess(t *testing.T) {
+	e := check.Event{Result: checks.Result{State: checks.OK, Duration: time.Second}}
+	if v, ok := perCheck[0].value(&e); v != 1 || !ok {
+		t.Error(v, ok)
+	}
+	e.State.Stale = true
+	if v, ok := perCheck[0].value(&e); v != 0 || !ok {
+		t.Error(v, ok)
+	}
+}
+
 // TestChecksFile: read again while it runs; a bad one changes nothing.
 func TestChecksFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
