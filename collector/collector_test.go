@@ -333,6 +333,41 @@ func TestHung(t *testing.T) {
 	})
 }
 
+// TestCommand: what Marathon says of a command is the result, as long as
+// Marathon says something.
+func TestCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer func() { w.stop() }()
+		say := func(h target.Health) {
+			set := oneApp(nil, "n1")
+			h.Kind = "command"
+			set.Instances[0].Health = []target.Health{h}
+			w.source.is(set, nil)
+			time.Sleep(50 * time.Second)
+		}
+		is := func(want state.Status, text string) {
+			t.Helper()
+			v := w.c.Checks("")
+			if len(v) != 1 || v[0].Status != want || !strings.Contains(v[0].Text, text) || v[0].Kind != "command" {
+				t.Errorf("%+v", v)
+			}
+		}
+		say(target.Health{Known: true, Alive: true})
+		is(state.OK, "good")
+		say(target.Health{Known: true, Cause: "exit code 7"})
+		is(state.Critical, "exit code 7")
+		say(target.Health{Known: true, Alive: true})
+		is(state.OK, "good")
+		w.source.is(target.Set{}, errors.New("no leader"))
+		time.Sleep(3 * time.Minute)
+		is(state.Unknown, "no result since")
+		if len(w.runs) != 0 {
+			t.Errorf("something was run: %v", w.runs)
+		}
+	})
+}
+
 // TestStaleIsNoSuccess: a result of long ago is none.
 func TestStaleIsNoSuccess(t *testing.T) {
 	e := check.Event{Result: checks.Result{State: checks.OK, Duration: time.Second}}

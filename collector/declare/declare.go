@@ -48,6 +48,9 @@ type Credential struct {
 type Check struct {
 	check.Definition
 	Run checks.Target
+	// Said, if not nil, is the result: somebody else runs the check.
+	Said   *checks.Result
+	SaidBy string // the source of targets
 }
 
 // A Value is one setting of a check, and who made it.

@@ -46,7 +46,7 @@ type Port struct {
 
 // Health is a check that a scheduler does itself; 0 means its default.
 type Health struct {
-	Kind        string // http, https, tcp
+	Kind        string // http, https, tcp, command
 	Path        string
 	Port        int // 0: PortIndex counts
 	PortIndex   int
@@ -54,6 +54,11 @@ type Health struct {
 	Interval    time.Duration
 	Timeout     time.Duration
 	MaxFailures int
+	// Of a command (Kind) that the scheduler runs where the task is, only what
+	// that says of it is known.
+	Known bool
+	Alive bool
+	Cause string // why it is not
 }
 
 // An App is what there should be.

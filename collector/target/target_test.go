@@ -76,6 +76,19 @@ func TestMarathonNetworks(t *testing.T) {
 	f("a Marathon that does not embed tasks", `{"id":"/a","tasksRunning":1}`, "old n2 @n2: 31005/0/\n")
 }
 
+// TestMarathonCommand: of a command only Marathon knows the result, and only if
+// it is clear which one is whose.
+func TestMarathonCommand(t *testing.T) {
+	checks := []mesos.HealthCheck{{Protocol: "MESOS_HTTP", Path: "/h"}, {Protocol: "COMMAND"}}
+	got := imported(checks, []mesos.HealthResult{{Alive: true}, {Cause: "exit code 7"}})
+	if len(got) != 2 || got[0].Kind != "http" || got[0].Known || got[1].Kind != "command" || !got[1].Known || got[1].Alive || got[1].Cause != "exit code 7" {
+		t.Errorf("%+v", got)
+	}
+	if got = imported(checks, []mesos.HealthResult{{Alive: true}}); got[1].Known {
+		t.Errorf("one result of two checks: %+v", got)
+	}
+}
+
 func TestMarathonRecording(t *testing.T) {
 	// an answer that is no list of apps must not remove everything
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"message":"hello"}`) }))
