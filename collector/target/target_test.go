@@ -164,13 +164,14 @@ func TestFailureKeepsTheOldSet(t *testing.T) {
 			}
 		}
 		bad := func() (Set, error) { return Set{}, errors.New("no leader") }
-		changes := 0
-		f := NewFinder([]Source{&scripted{[]func() (Set, error){bad, good("a", "b"), good("b", "a"), bad, bad, good()}}}, func() { changes++ }, quiet)
+		var told atomic.Int64
+		f := NewFinder([]Source{&scripted{[]func() (Set, error){bad, good("a", "b"), good("b", "a"), bad, bad, good()}}}, func() { told.Add(1) }, quiet)
 		go f.Run(t.Context())
 		at := func(seconds int, want string, wantReady bool, wantChanges int) {
 			t.Helper()
 			synctest.Wait()
 			all, status, ready := f.All()
+			changes := int(told.Load())
 			got := fmt.Sprint(len(all.Instances), " stale=", status[0].Stale, " ", status[0].Error)
 			if got != want || ready != wantReady || changes != wantChanges {
 				t.Errorf("second %d: %s ready=%v changes=%d, want %s %v %d", seconds, got, ready, changes, want, wantReady, wantChanges)
