@@ -233,7 +233,8 @@ func (m *MasterClient) tasks(ctx context.Context, page int) (list []MasterTask, 
 			return nil, errors.New("/tasks of the master: the answer has no list of tasks")
 		}
 		for _, t := range some.Tasks {
-			if key := t.Framework + " " + t.ID; !seen[key] { // pages move while they are read
+			// Pages move while they are read; and an id can be used again.
+			if key := t.Framework + " " + t.ID + " " + t.State; !seen[key] {
 				seen[key] = true
 				list = append(list, t)
 			}
