@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -84,12 +85,31 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 		r.facts.ip = host
 	}
 	s := &session{Conn: conn, left: most, most: most}
-	s.in = bufio.NewReader(readerFunc(s.read))
+	s.in = readers.Get().(*bufio.Reader)
+	s.in.Reset(readerFunc(s.read))
 	if end, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(end)
 	}
 	s.stop = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	return s, nil
+}
+
+// A Lookup finds the addresses of a name.
+type Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+type lookupKey struct{}
+
+// WithLookup makes checks that run in a context find addresses by f. Without
+// it each asks the system's resolver anew.
+func WithLookup(ctx context.Context, f Lookup) context.Context {
+	return context.WithValue(ctx, lookupKey{}, f)
+}
+
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if f, ok := ctx.Value(lookupKey{}).(Lookup); ok {
+		return f(ctx, host)
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 // resolve gives the addresses with ports of a host:port, IPv4 first.
@@ -102,11 +122,12 @@ func resolve(ctx context.Context, r *Result, address string) ([]string, error) {
 		return []string{address}, nil
 	}
 	began := time.Now()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	ips, err := lookup(ctx, host)
 	r.phase("resolve", began)
 	if err != nil {
 		return nil, errResolve{err}
 	}
+	ips = slices.Clone(ips) // a Lookup may keep it
 	slices.SortStableFunc(ips, func(a, b netip.Addr) int {
 		return boolInt(!a.Unmap().Is4()) - boolInt(!b.Unmap().Is4())
 	})
@@ -148,6 +169,17 @@ func (s *session) read(p []byte) (int, error) {
 func (s *session) Close() error {
 	s.stop()
 	return s.Conn.Close()
+}
+
+// readers are used again: the buffer is most of what a check would allocate.
+var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+
+// release closes a session that nobody else reads any more.
+func (s *session) release() {
+	s.Close()
+	s.in.Reset(nil)
+	readers.Put(s.in)
+	s.in = nil
 }
 
 // A watched session is for a library that speaks on it: it remembers why

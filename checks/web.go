@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,7 +53,7 @@ func fetch(ctx context.Context, r *Result, t Target, q request) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	defer s.Close()
+	defer s.release()
 	if q.url.Scheme == "https" {
 		if _, err := s.startTLS(ctx, r, t, q.url.Hostname()); err != nil {
 			return page{}, err
@@ -68,8 +69,11 @@ func fetch(ctx context.Context, r *Result, t Target, q request) (page, error) {
 	if q.body == "" {
 		out.Body = http.NoBody
 	}
+	var text bytes.Buffer // Write would allocate a larger one
 	began := time.Now()
-	err = out.Write(s)
+	if err = out.Write(&text); err == nil {
+		_, err = s.Write(text.Bytes())
+	}
 	r.phase("send", began)
 	if err != nil {
 		return page{}, err
