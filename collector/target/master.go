@@ -23,16 +23,27 @@ func (m *Master) Name() string { return "mesos " + m.Client.URL() }
 // Every is how often it is asked.
 func (m *Master) Every() time.Duration { return 10 * time.Second }
 
-// Find asks for all tasks and machines.
+// Find asks for all agents and tasks.
 func (m *Master) Find(ctx context.Context) (Set, error) {
-	tasks, hosts, err := m.Client.Cluster(ctx)
+	agents, err := m.Client.Agents(ctx)
 	if err != nil {
 		return Set{}, err
 	}
-	out := Set{Instances: []Instance{}, Hosts: hosts}
+	tasks, err := m.Client.Tasks(ctx)
+	if err != nil {
+		return Set{}, err
+	}
+	out := Set{Instances: []Instance{}}
+	hosts := map[string]string{}
+	for _, a := range agents {
+		hosts[a.ID] = a.Hostname
+		out.Hosts = append(out.Hosts, a.Hostname)
+	}
+	slices.Sort(out.Hosts)
+	out.Hosts = slices.Compact(out.Hosts)
 	for _, t := range tasks {
 		if t.State == "TASK_RUNNING" || t.State == "TASK_UNREACHABLE" {
-			out.Instances = append(out.Instances, fromMaster(t))
+			out.Instances = append(out.Instances, fromMaster(t, hosts[t.Agent]))
 		}
 	}
 	return out, nil
@@ -40,22 +51,51 @@ func (m *Master) Find(ctx context.Context) (Set, error) {
 
 // fromMaster makes an instance of a task. The app is what its id tells, else
 // its name.
-func fromMaster(t mesos.MasterTask) Instance {
-	i := Instance{ID: t.ID, App: t.Name, Task: t.ID, Host: t.Host, Framework: cmp.Or(t.Framework.Name, t.Framework.ID), Image: t.Image,
-		Address: cmp.Or(t.Address, t.Host), Labels: t.Labels, Started: t.Since}
+func fromMaster(t mesos.MasterTask, host string) Instance {
+	i := Instance{ID: t.ID, App: t.Name, Task: t.ID, Host: host, Framework: t.Framework, Image: t.Container.Docker.Image, Address: host, Labels: map[string]string{}, Started: t.Since()}
 	if name, ok := mesos.ParseTaskID(t.ID); ok && name.Sure {
-		i.App = name.App
+		i.App, i.Framework = name.App, string(name.Scheduler)
 	}
-	if t.Address != "" {
-		for _, n := range t.Inside {
-			if !slices.ContainsFunc(i.Ports, func(p Port) bool { return p.Number == n }) {
-				i.Ports = append(i.Ports, Port{Number: n, Name: t.PortNames[n]})
+	for _, l := range t.Labels {
+		i.Labels[l.Key] = l.Value
+	}
+	for _, s := range t.Statuses {
+		if s.State != "TASK_RUNNING" {
+			continue
+		}
+		own := t.Container.Docker.Network == "USER" || slices.ContainsFunc(t.Container.Networks, func(n struct {
+			Name string `json:"name"`
+		}) bool {
+			return n.Name != ""
+		})
+		for _, n := range s.Container.Networks {
+			if own && len(n.Addresses) > 0 {
+				i.Address = n.Addresses[0].IP
 			}
 		}
-		return i
 	}
-	for _, text := range t.Ports {
-		i.Ports = append(i.Ports, mapped(text, t.PortNames)...)
+	for _, p := range t.Container.Docker.PortMappings {
+		switch {
+		case i.Address != host:
+			i.Ports = append(i.Ports, Port{Number: p.ContainerPort})
+		case p.HostPort != 0:
+			i.Ports = append(i.Ports, Port{Number: p.HostPort, Container: p.ContainerPort})
+		}
+	}
+	names := map[int]string{}
+	for _, p := range t.Discovery.Ports.Ports {
+		names[p.Number] = p.Name
+		if i.Address != host && len(t.Container.Docker.PortMappings) == 0 {
+			i.Ports = append(i.Ports, Port{Number: p.Number})
+		}
+	}
+	if i.Ports == nil && i.Address == host {
+		for _, n := range ranges(t.Resources.Ports) {
+			i.Ports = append(i.Ports, Port{Number: n})
+		}
+	}
+	for n := range i.Ports {
+		i.Ports[n].Name = cmp.Or(names[i.Ports[n].Number], names[i.Ports[n].Container])
 	}
 	return i
 }
@@ -63,26 +103,18 @@ func fromMaster(t mesos.MasterTask) Instance {
 // maxPorts bounds what one task can make of a range.
 const maxPorts = 100
 
-// mapped reads "31000->80/tcp", "31000" and "31000-31050".
-func mapped(text string, names map[int]string) (list []Port) {
-	outer, inner, isMapped := strings.Cut(text, "->")
-	from, to, isRange := strings.Cut(outer, "-")
-	low, err := strconv.Atoi(from)
-	if err != nil {
-		return nil
-	}
-	high := low
-	if isRange {
-		high, _ = strconv.Atoi(to)
-	}
-	inner, _, _ = strings.Cut(inner, "/")
-	container, _ := strconv.Atoi(inner)
-	for n := low; n <= high && len(list) < maxPorts; n++ {
-		p := Port{Number: n, Name: cmp.Or(names[n], names[container])}
-		if isMapped {
-			p.Container = container
+// ranges reads "[31000-31001, 31005-31005]".
+func ranges(text string) (list []int) {
+	for part := range strings.SplitSeq(strings.Trim(text, "[]"), ",") {
+		from, to, _ := strings.Cut(strings.TrimSpace(part), "-")
+		low, err := strconv.Atoi(from)
+		high, err2 := strconv.Atoi(to)
+		if err != nil || err2 != nil {
+			continue
 		}
-		list = append(list, p)
+		for n := low; n <= high && len(list) < maxPorts; n++ {
+			list = append(list, n)
+		}
 	}
 	return list
 }

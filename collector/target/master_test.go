@@ -13,8 +13,8 @@ import (
 
 func TestMaster(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/state-summary" {
-			fmt.Fprint(w, `{"frameworks":[{"id":"F0","name":"marathon"},{"id":"F1","name":""}],"slaves":[{"id":"S1","hostname":"n2","active":true},{"id":"S0","hostname":"n1","active":true},{"id":"S9","hostname":"n2","active":false}]}`)
+		if r.URL.Path == "/slaves" {
+			fmt.Fprint(w, `{"slaves":[{"id":"S1","hostname":"n2","active":true},{"id":"S0","hostname":"n1","active":true},{"id":"S9","hostname":"n2","active":false}]}`)
 			return
 		}
 		const running = `"state":"TASK_RUNNING","statuses":[{"state":"TASK_STARTING","timestamp":1500000000},{"state":"TASK_RUNNING","timestamp":1600000000.5,"container_status":{"network_infos":[{"ip_addresses":[{"ip_address":"9.0.0.7"}]}]}}]`
@@ -40,16 +40,16 @@ func TestMaster(t *testing.T) {
 	want := Set{Hosts: []string{"n1", "n2"}, Instances: []Instance{
 		{ID: "shop_web.instance-c7c311a4-b669-11e6-a48f-0ea4f4b1778c._app.1", Task: "shop_web.instance-c7c311a4-b669-11e6-a48f-0ea4f4b1778c._app.1", App: "/shop/web", Framework: "marathon",
 			Host: "n1", Address: "n1", Image: "nginx:1", Labels: map[string]string{"mesoscope.team": "shop"}, Ports: []Port{{Number: 31000}, {Number: 31001, Name: "admin"}}, Started: at},
-		{ID: "bridge", Task: "bridge", App: "br", Framework: "F1", Host: "n2", Address: "n2", Image: "redis", Ports: []Port{{Number: 31005, Container: 6379}}, Started: at},
-		{ID: "own", Task: "own", App: "own", Framework: "F1", Host: "n2", Address: "9.0.0.7", Ports: []Port{{Number: 80, Name: "http"}}, Started: at},
+		{ID: "bridge", Task: "bridge", App: "br", Framework: "F1", Host: "n2", Address: "n2", Image: "redis", Labels: map[string]string{}, Ports: []Port{{Number: 31005, Container: 6379}}, Started: at},
+		{ID: "own", Task: "own", App: "own", Framework: "F1", Host: "n2", Address: "9.0.0.7", Labels: map[string]string{}, Ports: []Port{{Number: 80, Name: "http"}}, Started: at},
 	}}
 	if !reflect.DeepEqual(set, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", set, want)
 	}
-	if got := mapped("31000-31001", map[int]string{31001: "b"}); !reflect.DeepEqual(got, []Port{{Number: 31000}, {Number: 31001, Name: "b"}}) {
+	if got := ranges("[31000-31001, 31005-31005]"); !reflect.DeepEqual(got, []int{31000, 31001, 31005}) {
 		t.Error(got)
 	}
-	if got := mapped("1-60000", nil); len(got) != maxPorts {
+	if got := ranges("[1-60000]"); len(got) != maxPorts {
 		t.Errorf("%d ports of one task", len(got))
 	}
 }
