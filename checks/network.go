@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -61,6 +62,8 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 	}
 	var conn net.Conn
 	var err error
+	// A check is shorter than any keep-alive, which would cost four system calls.
+	d := net.Dialer{KeepAlive: -1}
 	began := time.Now()
 	for i, a := range addresses {
 		limit := ctx
@@ -69,7 +72,6 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 			limit, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(len(addresses)-i))
 			defer cancel()
 		}
-		var d net.Dialer
 		if conn, err = d.DialContext(limit, network, a); err == nil {
 			break
 		}
@@ -84,7 +86,8 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 		r.facts.ip = host
 	}
 	s := &session{Conn: conn, left: most, most: most}
-	s.in = bufio.NewReader(readerFunc(s.read))
+	s.in = readers.Get().(*bufio.Reader)
+	s.in.Reset(readerFunc(s.read))
 	if end, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(end)
 	}
@@ -149,6 +152,21 @@ func (s *session) Close() error {
 	s.stop()
 	return s.Conn.Close()
 }
+
+// finish is Close when nobody else, as a library's goroutine, can still read:
+// then the next session gets the buffer.
+func (s *session) finish() {
+	s.Close()
+	s.in.Reset(nil)
+	readers.Put(s.in)
+	s.in = nil
+}
+
+// Buffers are the larger part of what a check would allocate.
+var (
+	readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+	writers = sync.Pool{New: func() any { return bufio.NewWriter(nil) }}
+)
 
 // A watched session is for a library that speaks on it: it remembers why
 // reading ended, which libraries tell as their own kind of error.

@@ -66,7 +66,7 @@ func (n network) choose(ctx context.Context, host string) (netip.Addr, error) {
 
 // dial connects by TCP from the module's source address, if it has one.
 func (n network) dial(ctx context.Context, ip netip.Addr, port string) (net.Conn, error) {
-	var d net.Dialer
+	d := net.Dialer{KeepAlive: -1} // a probe is shorter, and it would cost four system calls
 	if n.source.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(n.source, 0))
 	}

@@ -221,7 +221,15 @@ func (t *transport) http1(l *line, q *http.Request, p *trip) (*http.Response, er
 		t.authorizeProxy(once.Header)
 		write = once.WriteProxy
 	}
-	if err := write(l.Conn); err != nil {
+	out := writers.Get().(*bufio.Writer)
+	out.Reset(l.Conn)
+	err := write(out)
+	if err == nil {
+		err = out.Flush()
+	}
+	out.Reset(nil)
+	writers.Put(out)
+	if err != nil {
 		return nil, err
 	}
 	in := buffers.Get().(*bufio.Reader)
@@ -281,7 +289,10 @@ func unexpected(err error) error {
 	return err
 }
 
-var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4096) }}
+var (
+	buffers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+	writers = sync.Pool{New: func() any { return bufio.NewWriter(nil) }}
+)
 
 // A line is a connection with a bound on the head of the answer.
 type line struct {

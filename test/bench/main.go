@@ -47,6 +47,7 @@ type bench struct {
 	guard         bool    // against recorded ratios
 	record        string  // folder of the record; "" = no
 	minRatio      float64 // of the agent to the reference
+	profile       string  // file for profiles of the engine's CPU; "" = none
 	out           io.Writer
 	err           io.Writer // progress
 }
@@ -70,6 +71,12 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			// A SIGTERM comes when the sink has the last line, perhaps before its
 			// answer is here: then it is finished, not given up.
 			return reference(context.WithoutCancel(ctx), args[1:])
+		case "target":
+			return serveTarget(ctx, args[1:], out)
+		case "engine":
+			return serveEngine(ctx, args[1:], out)
+		case "prober":
+			return serveProber(ctx, args[1:])
 		case "indexer":
 			return index(context.WithoutCancel(ctx), args[1:])
 		}
@@ -92,8 +99,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	fs.IntVar(&b.latency, "latency", 300, "lines of a latency measurement, about 10 a second")
 	fs.StringVar(&b.elasticsearch, "elasticsearch", "", "URL of a real server, to measure there too how long a line takes to be found")
 	fs.Float64Var(&b.minRatio, "min-ratio", 0, "fail if the agent ships fewer lines per CPU second than so many times the reference")
+	fs.StringVar(&b.profile, "profile", "", "write CPU profiles of the checks measurement to files that begin so")
 	withPeers := fs.Bool("peers", false, "measure also the other agents that are on the PATH")
-	only := fs.String("only", "", "measure only these, comma separated: throughput, cores, growth, start, idle, latency, searchable, peers, server (a real one, see -elasticsearch)")
+	only := fs.String("only", "", "measure only these, comma separated: throughput, cores, growth, start, idle, latency, searchable, checks, peers, probe (beside blackbox_exporter), server (a real one, see -elasticsearch)")
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -103,8 +111,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if fs.NArg() > 0 {
 		return fmt.Errorf("%q is no flag", fs.Arg(0))
 	}
-	parts := []string{"throughput", "cores", "growth", "start", "idle", "latency", "searchable"}
-	all := slices.Concat(parts, []string{"peers", "server"})
+	parts := []string{"throughput", "cores", "growth", "start", "idle", "latency", "searchable", "checks"}
+	all := slices.Concat(parts, []string{"peers", "server", "probe"})
 	if *withPeers {
 		parts = append(parts, "peers")
 	}
@@ -133,7 +141,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	fmt.Fprintf(b.out, "%s\n", machine())
 	measure := map[string]func(context.Context) (*table, error){
 		"throughput": b.measureThroughput, "cores": b.measureCores, "growth": b.measureGrowth, "start": b.measureStart, "idle": b.measureIdle, "latency": b.measureLatency, "searchable": b.measureSearchable,
-		"peers": b.measurePeers, "server": b.measureServer,
+		"checks": b.measureChecks, "peers": b.measurePeers, "probe": b.measureProbe, "server": b.measureServer,
 	}
 	var errs []error
 	for _, p := range parts {
