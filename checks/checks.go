@@ -116,6 +116,7 @@ func Run(ctx context.Context, t Target) Result {
 		r.judgeConditions(t)
 	}
 	r.conclude()
+	r.facts = facts{} // a result that is kept does not keep the whole answer
 	return r
 }
 
