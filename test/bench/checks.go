@@ -45,9 +45,9 @@ func (b *bench) measureChecks(ctx context.Context) (*table, error) {
 		return nil, err
 	}
 	defer target.kill()
-	seen := make([][]engineResult, len(engineCases))
+	seen := make([][]engineResult, len(b.engines))
 	for i := range b.runs {
-		for j, c := range engineCases {
+		for j, c := range b.engines {
 			if c.every > time.Second && i > 0 {
 				continue // it is long, and about lateness
 			}
@@ -61,7 +61,7 @@ func (b *bench) measureChecks(ctx context.Context) (*table, error) {
 	}
 	t := &table{title: fmt.Sprintf("Checks: schedule, check with a fresh connection, state, on one core, median of %d", b.runs)}
 	t.add("", "checks/CPU s", "range", "CPU µs/check", "checks/s", "late p50 ms", "p99 ms", "latest ms", "peak MiB", "missed", "bad")
-	for j, c := range engineCases {
+	for j, c := range b.engines {
 		var per, rate []float64
 		var bad int64
 		for _, r := range seen[j] {

@@ -47,7 +47,8 @@ type bench struct {
 	guard         bool    // against recorded ratios
 	record        string  // folder of the record; "" = no
 	minRatio      float64 // of the agent to the reference
-	profile       string  // file for profiles of the engine's CPU; "" = none
+	engines       []engineCase
+	profile       string // file for profiles of the engine's CPU; "" = none
 	out           io.Writer
 	err           io.Writer // progress
 }
@@ -81,7 +82,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return index(context.WithoutCancel(ctx), args[1:])
 		}
 	}
-	b := &bench{out: out, err: progress}
+	b := &bench{out: out, err: progress, engines: engineCases}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(progress)
 	fs.StringVar(&b.bin, "bin", "", "the mesoscope binary; empty: build the module that the working directory is in")
