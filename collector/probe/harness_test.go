@@ -32,7 +32,7 @@ type probed struct {
 
 func handlerFor(t *testing.T, module string) *Handler {
 	t.Helper()
-	h, err := New(Options{ModulesFile: modulesFile(t, module), Loopback: true})
+	h, err := New(Options{ModulesFile: modulesFile(t, module), Guarded: true})
 	if err != nil {
 		t.Fatal(err)
 	}

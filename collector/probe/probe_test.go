@@ -82,34 +82,20 @@ func TestTimeoutHolds(t *testing.T) {
 	}
 }
 
-func TestWhoMayProbe(t *testing.T) {
-	f := func(o Options, authorization string, want int) {
-		t.Helper()
-		o.ModulesFile = modulesFile(t, "prober: tcp")
-		h, err := New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := httptest.NewRequest(http.MethodGet, "/probe?module=m&target=127.0.0.1:x", nil)
-		if authorization != "" {
-			r.Header.Set("Authorization", authorization)
-		}
-		if p := request(t, h, r); p.status != want {
-			t.Errorf("%+v with %q: %d, want %d", o, authorization, p.status, want)
-		}
+func TestGuarded(t *testing.T) {
+	h, err := New(Options{ModulesFile: modulesFile(t, "prober: tcp")})
+	if err != nil {
+		t.Fatal(err)
 	}
-	f(Options{Loopback: true}, "", 200)
-	f(Options{}, "", 403)
-	f(Options{}, "Bearer x", 403)
-	f(Options{Token: "secret"}, "", 401)
-	f(Options{Token: "secret"}, "Bearer secre", 401)
-	f(Options{Token: "secret", Loopback: true}, "", 401)
-	f(Options{Token: "secret"}, "Bearer secret", 200)
+	p := request(t, h, httptest.NewRequest(http.MethodGet, "/probe?module=m&target=127.0.0.1:x", nil))
+	if p.status != 403 || !strings.Contains(p.body, "http.token_file") {
+		t.Errorf("open to the network: %d %s", p.status, p.body)
+	}
 }
 
 func TestReload(t *testing.T) {
 	path := modulesFile(t, "prober: tcp")
-	h, err := New(Options{ModulesFile: path, Loopback: true})
+	h, err := New(Options{ModulesFile: path, Guarded: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,7 +245,7 @@ func serveProber(ctx context.Context, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	h, err := probe.New(probe.Options{ModulesFile: *modules, Loopback: true})
+	h, err := probe.New(probe.Options{ModulesFile: *modules, Guarded: true})
 	if err != nil {
 		return err
 	}

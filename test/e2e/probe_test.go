@@ -27,8 +27,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-
-	"mesoscope/collector/probe"
 )
 
 // probers are blackbox_exporter and our /probe with the same modules.
@@ -47,18 +45,12 @@ func blackbox(t *testing.T, modules string) probers {
 	if err := os.WriteFile(file, []byte(modules), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h, err := probe.New(probe.Options{ModulesFile: file, Loopback: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/probe", h)
-	s := httptest.NewServer(mux)
-	t.Cleanup(s.Close)
+	ours := freeAddress(t)
+	newProcess(t, "collector", ours, fmt.Sprintf("data_dir: %s\nhttp: {listen: %s}\ncollector: {modules_file: %s}\n", t.TempDir(), ours, file)).start()
 	port := freePort(t)
 	started(t, exec.Command(theirs, "--config.file="+file, "--web.listen-address=127.0.0.1:"+port))
 	waitFor(t, port)
-	return probers{"127.0.0.1:" + port, s.Listener.Addr().String()}
+	return probers{"127.0.0.1:" + port, ours}
 }
 
 // probeOnce probes as Prometheus does and gives the families by name.
@@ -115,7 +107,7 @@ func probeTargets(t *testing.T, ca string) map[string]string {
 		"closed":  freeAddress(t),
 		"tls":     "127.0.0.1:" + nginx(t, time.Now().Add(90*24*time.Hour), ca),
 		"expired": "127.0.0.1:" + nginx(t, time.Now().Add(-50*time.Hour), ""),
-		"plain":   plainNginx(t),
+		"plain":   probeNginx(t),
 		"nowhere": "nowhere.invalid",
 	}
 	h2 := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") }))
@@ -170,8 +162,8 @@ func probeTargets(t *testing.T, ca string) map[string]string {
 	return to
 }
 
-// plainNginx has pages of several kinds.
-func plainNginx(t *testing.T) string {
+// probeNginx has pages of several kinds.
+func probeNginx(t *testing.T) string {
 	t.Helper()
 	dir, port := t.TempDir(), freePort(t)
 	conf := filepath.Join(dir, "conf")
@@ -301,7 +293,7 @@ modules:
 
 // probeCases say which modules probe which target; behind a target stands its path.
 var probeCases = []struct{ target, modules string }{
-	{"http://plain/", "http_2xx short four six post head only404 only2 body nobody header noheader maybeheader gzip small tlsonly plainonly"},
+	{"http://plain/", "http_2xx four six post head only404 only2 body nobody header noheader maybeheader gzip small tlsonly plainonly"},
 	{"plain", "http_2xx tcp nobanner tcptls grpc dnstcp"},
 	{"http://plain/moved", "http_2xx nofollow redirect redirectbody head body"},
 	{"http://plain/loop", "http_2xx nofollow"},
@@ -389,8 +381,12 @@ func TestProbe(t *testing.T) {
 	t.Run("Prometheus", func(t *testing.T) { scrapeBoth(t, p, all) })
 	t.Run("Debian's modules", func(t *testing.T) {
 		const file = "/etc/prometheus/blackbox.yml"
-		if _, err := probe.New(probe.Options{ModulesFile: file}); err != nil {
-			t.Error(err)
+		config := filepath.Join(t.TempDir(), "collector.yml")
+		if err := os.WriteFile(config, []byte("collector: {modules_file: "+file+"}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, said := mesoscope(t, "validate", "--for", "collector", "--config", config); code != 0 {
+			t.Error(said)
 		}
 	})
 }
