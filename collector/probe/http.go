@@ -72,6 +72,11 @@ func probeHTTP(ctx context.Context, target string, m *module, s *sheet) bool {
 		if hops > maxHops || !h.follow {
 			return errors.New("this redirect is not followed")
 		}
+		// http.Client keeps credentials for the address that we asked, not for its
+		// name. Nobody else gets them, and not without TLS where there was some.
+		if strings.EqualFold(next.URL.Hostname(), u.Hostname()) && (next.URL.Scheme == "https" || u.Scheme == "http") {
+			return h.credentials.set(next.Header)
+		}
 		return nil
 	}}
 	answer, err := client.Do(q)

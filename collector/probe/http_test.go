@@ -32,7 +32,7 @@ func site() http.Handler {
 	})
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		fmt.Fprintf(w, "%s %s %q auth=%q ua=%q x=%q enc=%q", r.Method, r.Proto, body, r.Header.Get("Authorization"), r.UserAgent(), r.Header.Get("X-A"), r.Header.Get("Accept-Encoding"))
+		fmt.Fprintf(w, "%s %s %q auth=%q ua=%q x=%q enc=%q close=%v", r.Method, r.Proto, body, r.Header.Get("Authorization"), r.UserAgent(), r.Header.Get("X-A"), r.Header.Get("Accept-Encoding"), r.Close)
 	})
 	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/loop", http.StatusFound) })
 	mux.HandleFunc("/once", func(w http.ResponseWriter, r *http.Request) {
@@ -120,7 +120,7 @@ func TestHTTP(t *testing.T) {
 		t.Helper()
 		f(module+", fail_if_body_not_matches_regexp: ['"+want+"']", "/echo", success(true))
 	}
-	echo("method: PUT, body: some text", `^PUT HTTP/1.1 "some text" auth="" ua="mesoscope-probe" x="" enc=""`)
+	echo("method: PUT, body: some text", `^PUT HTTP/1.1 "some text" auth="" ua="mesoscope-probe" x="" enc="" close=true`)
 	echo("headers: {User-Agent: me, x-a: b}", `ua="me" x="b"`)
 	echo("basic_auth: {username: a, password: b}", `auth="Basic YTpi"`)
 	echo("bearer_token: b", `auth="Bearer b"`)
@@ -251,4 +251,32 @@ func TestProxy(t *testing.T) {
 	f("skip_resolve_phase_with_proxy: true, proxy_url: "+at, "http://nowhere.invalid/", "GET http://nowhere.invalid/ ", true)
 	f("proxy_connect_header: {x-why: [probe]}, tls_config: {insecure_skip_verify: true}, proxy_url: "+at, s.URL, "CONNECT "+s.Listener.Addr().String()+" Basic dTpwprobe", true)
 	f("tls_config: {insecure_skip_verify: true}, proxy_url: "+proxy.URL, "https://"+closedPort(t), "CONNECT ", false)
+}
+
+// TestCredentialsOnRedirects: they go to the host that was named, wherever it
+// sends us, and to no other.
+func TestCredentialsOnRedirects(t *testing.T) {
+	var got string
+	final := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { got = r.Header.Get("Authorization") })
+	for to, want := range map[string]string{"localhost": "Bearer b", "127.0.0.1": "Bearer b", "127.0.0.2": ""} {
+		s := httptest.NewUnstartedServer(final)
+		if to == "127.0.0.2" {
+			l, err := net.Listen("tcp", to+":0")
+			if err != nil { // only Linux has it
+				continue
+			}
+			s.Listener.Close()
+			s.Listener = l
+		}
+		s.Start()
+		_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
+		first := httptest.NewServer(http.RedirectHandler("http://"+to+":"+port+"/", http.StatusFound))
+		got = "nobody came"
+		probeWith(t, "prober: http\ntimeout: 10s\nhttp: {bearer_token: b}", strings.Replace(first.URL, "127.0.0.1", "localhost", 1), "debug", "true").wants(t, to, success(true))
+		if got != want {
+			t.Errorf("redirected to %s: %q, want %q", to, got, want)
+		}
+		first.Close()
+		s.Close()
+	}
 }
