@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,6 +51,10 @@ func (b *bench) measureChecks(ctx context.Context) (*table, error) {
 		for j, c := range b.engines {
 			if c.every > time.Second && i > 0 {
 				continue // it is long, and about lateness
+			}
+			warm := min(c.every, 2*time.Second) // as the engine does
+			if err := b.room(ctx, int(float64(c.jobs)*(warm.Seconds()+float64(c.seconds))/c.every.Seconds())); err != nil {
+				return nil, err
 			}
 			r, err := b.runEngine(ctx, c, port)
 			if err != nil {
@@ -159,7 +164,7 @@ func (b *bench) measureProbe(ctx context.Context) (*table, error) {
 				return nil, err
 			}
 			for k, kind := range kinds {
-				if err = p.listens(ctx, listen); err != nil {
+				if err = errors.Join(p.listens(ctx, listen), b.room(ctx, probes+500)); err != nil {
 					break
 				}
 				var cpu time.Duration
@@ -210,7 +215,7 @@ func (p *process) probes(ctx context.Context, listen, kind, port string, n int) 
 		text, err := io.ReadAll(answer.Body)
 		answer.Body.Close()
 		if err == nil && !strings.Contains(string(text), "\nprobe_success 1\n") {
-			err = fmt.Errorf("%s: %s", answer.Status, text)
+			err = fmt.Errorf("%s: the probe failed: %.200s", answer.Status, text)
 		}
 		return err
 	}
@@ -234,7 +239,7 @@ func (p *process) probes(ctx context.Context, listen, kind, port string, n int) 
 	}
 	group.Wait()
 	after, err := p.cpuNow()
-	return after - before, errors.Join(append(errs, err)...)
+	return after - before, cmp.Or(append(errs, err)...)
 }
 
 // serveProber is our /probe and nothing else.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"strconv"
 	"time"
 )
 
@@ -104,4 +106,36 @@ func (p *process) listens(ctx context.Context, addr string) error {
 		}
 		return true, 0, c.Close()
 	})
+}
+
+// room waits until the kernel's table of connections, where there is one, has
+// place for so many more and a quarter to spare: when it is full, the packets of
+// everybody on the machine are dropped. A closed connection stays in it for two
+// minutes.
+func (b *bench) room(ctx context.Context, connections int) error {
+	read := func(name string) (n int) {
+		text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_" + name)
+		if err == nil {
+			n, _ = strconv.Atoi(string(bytes.TrimSpace(text))) // 0 = there is no table
+		}
+		return n
+	}
+	most := read("max")
+	if most == 0 {
+		return nil
+	}
+	if connections > most*3/4 {
+		return fmt.Errorf("%d connections are too many for nf_conntrack_max %d", connections, most)
+	}
+	for said := false; read("count")+connections > most*3/4; said = true {
+		if !said {
+			b.progress("waiting for room for %d connections among %d in nf_conntrack", connections, most)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
 }
