@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -125,7 +124,6 @@ func (e *engine) started(_ schedule.Class, late time.Duration) {
 }
 
 func (e *engine) reset() {
-	runtime.GC()
 	e.mu.Lock()
 	e.late = make([]float64, 0, 1<<17)
 	e.mu.Unlock()
