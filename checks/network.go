@@ -95,6 +95,24 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 	return s, nil
 }
 
+// A Lookup finds the addresses of a name.
+type Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+type lookupKey struct{}
+
+// WithLookup makes checks that run in a context find addresses by f. Without
+// it each asks the system's resolver anew.
+func WithLookup(ctx context.Context, f Lookup) context.Context {
+	return context.WithValue(ctx, lookupKey{}, f)
+}
+
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if f, ok := ctx.Value(lookupKey{}).(Lookup); ok {
+		return f(ctx, host)
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
 // resolve gives the addresses with ports of a host:port, IPv4 first.
 func resolve(ctx context.Context, r *Result, address string) ([]string, error) {
 	host, port, err := net.SplitHostPort(address)
@@ -105,11 +123,12 @@ func resolve(ctx context.Context, r *Result, address string) ([]string, error) {
 		return []string{address}, nil
 	}
 	began := time.Now()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	ips, err := lookup(ctx, host)
 	r.phase("resolve", began)
 	if err != nil {
 		return nil, errResolve{err}
 	}
+	ips = slices.Clone(ips) // a Lookup may keep it
 	slices.SortStableFunc(ips, func(a, b netip.Addr) int {
 		return boolInt(!a.Unmap().Is4()) - boolInt(!b.Unmap().Is4())
 	})
@@ -153,20 +172,19 @@ func (s *session) Close() error {
 	return s.Conn.Close()
 }
 
-// finish is Close when nobody else, as a library's goroutine, can still read:
-// then the next session gets the buffer.
-func (s *session) finish() {
-	s.Close()
-	s.in.Reset(nil)
-	readers.Put(s.in)
-	s.in = nil
-}
-
 // Buffers are the larger part of what a check would allocate.
 var (
 	readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
 	writers = sync.Pool{New: func() any { return bufio.NewWriter(nil) }}
 )
+
+// release closes a session that nobody else reads any more.
+func (s *session) release() {
+	s.Close()
+	s.in.Reset(nil)
+	readers.Put(s.in)
+	s.in = nil
+}
 
 // A watched session is for a library that speaks on it: it remembers why
 // reading ended, which libraries tell as their own kind of error.

@@ -53,7 +53,7 @@ func fetch(ctx context.Context, r *Result, t Target, q request) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	defer s.finish()
+	defer s.release()
 	if q.url.Scheme == "https" {
 		if _, err := s.startTLS(ctx, r, t, q.url.Hostname()); err != nil {
 			return page{}, err

@@ -185,6 +185,17 @@ func collectorSetup(cfg config.Config) (collector.Setup, error) {
 		}
 		s.Sources = append(s.Sources, &target.Marathon{Client: client, Framework: "marathon"})
 	}
+	if len(cfg.Mesos.Master) > 0 {
+		access, err := discover.Access(cfg.Mesos)
+		if err != nil {
+			return s, err
+		}
+		client, err := mesos.NewMaster(cfg.Mesos.Master, access)
+		if err != nil {
+			return s, fmt.Errorf("mesos.master: %w", err)
+		}
+		s.Sources = append(s.Sources, &target.Master{Client: client}) // behind Marathon, which knows more of its own
+	}
 	if len(o.TargetsFiles) > 0 {
 		s.Sources = append(s.Sources, &target.Files{Patterns: o.TargetsFiles})
 	}
