@@ -110,6 +110,7 @@ type Collector struct {
 	LabelTargets   []string              `yaml:"label_targets"`    // networks that labels of apps may point to, "10.1.0.0/16"
 	Credentials    map[string]Credential `yaml:"credentials"`      // by the name that checks choose them by
 	Exec           Exec                  `yaml:"exec"`             //
+	ModulesFile    string                `yaml:"modules_file"`     // a blackbox.yml for /probe; "" = the modules of Debian's blackbox_exporter
 	AdminTokenFile string                `yaml:"admin_token_file"` // a file with the token that may change the overlay by HTTP; "" = nobody may
 }
 

@@ -48,6 +48,8 @@ type bench struct {
 	guard         bool    // against recorded ratios
 	record        string  // folder of the record; "" = no
 	minRatio      float64 // of the agent to the reference
+	engines       []engineCase
+	profile       string // file for profiles of the engine's CPU; "" = none
 	out           io.Writer
 	err           io.Writer // progress
 }
@@ -71,6 +73,12 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			// A SIGTERM comes when the sink has the last line, perhaps before its
 			// answer is here: then it is finished, not given up.
 			return reference(context.WithoutCancel(ctx), args[1:])
+		case "target":
+			return serveTarget(ctx, args[1:], out)
+		case "engine":
+			return serveEngine(ctx, args[1:], out)
+		case "prober":
+			return serveProber(ctx, args[1:])
 		case "indexer":
 			return index(context.WithoutCancel(ctx), args[1:])
 		case "answering":
@@ -79,7 +87,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return dialBare(ctx, strings.Join(args[1:], ""))
 		}
 	}
-	b := &bench{out: out, err: progress}
+	b := &bench{out: out, err: progress, engines: engineCases}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(progress)
 	fs.StringVar(&b.bin, "bin", "", "the mesoscope binary; empty: build the module that the working directory is in")
@@ -98,8 +106,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	fs.IntVar(&b.latency, "latency", 300, "lines of a latency measurement, about 10 a second")
 	fs.StringVar(&b.elasticsearch, "elasticsearch", "", "URL of a real server, to measure there too how long a line takes to be found")
 	fs.Float64Var(&b.minRatio, "min-ratio", 0, "fail if the agent ships fewer lines per CPU second than so many times the reference")
+	fs.StringVar(&b.profile, "profile", "", "write CPU profiles of the checks measurement to files that begin so")
 	withPeers := fs.Bool("peers", false, "measure also the other agents that are on the PATH")
-	only := fs.String("only", "", "measure only these, comma separated: throughput, cores, growth, start, idle, latency, searchable, collector, peers, server (a real one, see -elasticsearch)")
+	only := fs.String("only", "", "measure only these, comma separated: throughput, cores, growth, start, idle, latency, searchable, checks, collector, peers, probe (beside blackbox_exporter), server (a real one, see -elasticsearch)")
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -109,8 +118,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if fs.NArg() > 0 {
 		return fmt.Errorf("%q is no flag", fs.Arg(0))
 	}
-	parts := []string{"throughput", "cores", "growth", "start", "idle", "latency", "searchable"}
-	all := slices.Concat(parts, []string{"collector", "peers", "server"})
+	parts := []string{"throughput", "cores", "growth", "start", "idle", "latency", "searchable", "checks"}
+	all := slices.Concat(parts, []string{"collector", "peers", "server", "probe"})
 	if *withPeers {
 		parts = append(parts, "peers")
 	}
@@ -139,7 +148,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	fmt.Fprintf(b.out, "%s\n", machine())
 	measure := map[string]func(context.Context) (*table, error){
 		"throughput": b.measureThroughput, "cores": b.measureCores, "growth": b.measureGrowth, "start": b.measureStart, "idle": b.measureIdle, "latency": b.measureLatency, "searchable": b.measureSearchable,
-		"collector": b.measureCollector, "peers": b.measurePeers, "server": b.measureServer,
+		"checks": b.measureChecks, "collector": b.measureCollector, "peers": b.measurePeers, "probe": b.measureProbe, "server": b.measureServer,
 	}
 	var errs []error
 	for _, p := range parts {
