@@ -183,7 +183,10 @@ func (g *generation) closed(k int, settled Position) bool {
 // silent says whether there is nothing to book about stream k of g: a container
 // that never writes to stderr gets no receipts for that. What belongs to no
 // stream is booked with stdout.
-func (g *generation) silent(k int) bool {
+func (s *source) silent(g *generation, k int) bool {
+	if s.unwanted(k) {
+		return true
+	}
 	if e := g.End[k]; g.First[k] != 0 || e.Lines+e.Own+e.Passed > 0 {
 		return false
 	}

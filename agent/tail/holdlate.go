@@ -28,7 +28,10 @@ func (s *source) holdNew(g *generation, h *hold) {
 // holdLate holds a file whose link was taken away, or could not be made before,
 // where it lies now: as it was, or compressed.
 func (s *source) holdLate(g *generation, file logFile, h *hold) bool {
-	c, err := openFresh(file)
+	if h.base(s.id) == "" {
+		return false
+	}
+	c, err := s.openFresh(file)
 	if err != nil {
 		return false // what is open stays so
 	}
