@@ -83,6 +83,7 @@ type Discoverer struct {
 	engine atomic.Pointer[string] // version of the engine that the API is of; nil: not known
 
 	// The rest belongs to Run.
+	began    time.Time
 	files    files
 	watch    *watcher // nil: none
 	filesOK  bool     // the last look at all files succeeded
@@ -96,6 +97,7 @@ type Discoverer struct {
 	mesos      *mesosWatch          // nil: not looked for
 	apps       *apps                // nil: no Marathon
 	tasks      *directoryOfTasks    // nil: Mesos has said nothing yet
+	boxes      *sandboxes           // nil: sandboxes are not read
 	joined     map[string]Container // what Mesos and Marathon have said of a container
 	frameworks map[string]string    // names by id, of those that Mesos or a container here names
 	since      map[string]time.Time // when a container began to wait for facts
@@ -180,6 +182,9 @@ func (d *Discoverer) newMesos() error {
 	if d.mesos, err = newMesosWatch(d.opt.Mesos, a, d.log, d.m); err != nil {
 		return err
 	}
+	if d.mesos != nil && d.opt.Mesos.Sandboxes {
+		d.boxes = newSandboxes()
+	}
 	if d.apps, err = newApps(d.opt.Mesos, a, d.log, d.m); err != nil {
 		return fmt.Errorf("mesos.marathon: %w", err)
 	}
@@ -250,6 +255,7 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 		})
 	}
 
+	d.began = time.Now()
 	look := time.NewTimer(0)
 	defer look.Stop()
 	retry := time.NewTicker(retryLook)
@@ -277,10 +283,12 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 			}
 		case <-retry.C:
 			d.lookAgain()
+			d.lookAtSandboxes()
 		case list := <-lists:
 			d.take(list)
 		case s := <-states:
 			d.takeState(s)
+			d.takeSandboxes(s)
 		case <-news:
 			d.touchApps()
 		}

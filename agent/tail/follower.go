@@ -205,6 +205,18 @@ func (f *Follower) Held() []string {
 	return ids
 }
 
+// AddHold says of one more hold folder: what lies in it is held, too. See
+// Target.HoldDir.
+func (f *Follower) AddHold(dir string) { f.hold.add(dir) }
+
+// HoldPath is HoldFolder, whether it exists or not.
+func (f *Follower) HoldPath(id string) string {
+	if f.hold.base(id) == "" {
+		return ""
+	}
+	return f.hold.folder(id)
+}
+
 // HoldFolder is where what concerns one container may be kept until its last
 // line is settled, or "" if nothing is held. It exists when the call returns.
 func (f *Follower) HoldFolder(id string) string {

@@ -17,6 +17,7 @@ type hold struct {
 
 	mu       sync.Mutex
 	places   map[string]string // the folder in the place of dir, by container
+	more     []string          // such folders
 	tried    map[mount]bool    // where a link was made and removed again, or that could not be
 	problems map[mount]string  // why nothing on a mount can be held
 	kept     bool              // links can be made and not be removed, so none is made
@@ -33,6 +34,18 @@ func (h *hold) place(id, dir string) {
 		h.places = map[string]string{}
 	}
 	h.places[id] = dir
+	if !slices.Contains(h.more, dir) {
+		h.more = append(h.more, dir)
+	}
+}
+
+// add says of one more folder that links may lie in it.
+func (h *hold) add(dir string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Contains(h.more, dir) {
+		h.more = append(h.more, dir)
+	}
 }
 
 // base is where the folder of a container lies; "": nothing of it is held.
@@ -55,12 +68,7 @@ func (h *hold) dirs() (list []string) {
 	if h.dir != "" {
 		list = append(list, h.dir)
 	}
-	for _, dir := range h.places {
-		if !slices.Contains(list, dir) {
-			list = append(list, dir)
-		}
-	}
-	return list
+	return append(list, h.more...)
 }
 
 // link holds the open file of g, and closes it. Where no link can be made, the

@@ -119,8 +119,8 @@ func (e Executor) task(t Task) object {
 	}
 	x := object{"id": t.ID, "name": t.Name, "framework_id": e.Framework, "executor_id": "", "state": state,
 		"statuses": []object{{"state": state, "container_status": object{"container_id": id}}}}
-	if e.Pod {
-		x["executor_id"] = e.Executor
+	if e.Executor != t.ID {
+		x["executor_id"] = e.Executor // not one that Mesos has made for this task
 	}
 	if t.Docker {
 		x["container"] = object{"type": "DOCKER", "docker": object{"image": "x"}}

@@ -53,7 +53,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "files are not linked", file: "agent/tail/hold.go",
-			old: "if h.dir == \"\" || h.keeps() {\n\t\treturn false\n\t}\n\tname :=", new: "if h.dir != \"\" {\n\t\treturn false\n\t}\n\tname :=",
+			old: "if h.base(id) == \"\" || h.keeps() {\n\t\treturn false\n\t}\n\tname :=", new: "if h.base(id) != \"\" {\n\t\treturn false\n\t}\n\tname :=",
 			only: "kill,burst", logs: "2,3", want: []string{lost, stuck},
 		},
 	}
