@@ -33,6 +33,14 @@ func (f Format) raw() bool { return f != JSONFile }
 // single says whether only one of the streams can have lines.
 func (f Format) single() bool { return f == RawStdout || f == RawStderr }
 
+// main is the stream with which is booked what belongs to none.
+func (f Format) main() int {
+	if f == RawStderr || f == RawExecutor {
+		return 1
+	}
+	return 0
+}
+
 // streamOf is the stream of a line of a raw log that begins with b.
 func (f Format) streamOf(b []byte) int {
 	if f == RawStdout || f == RawExecutor && pipeline.Executor(b) {

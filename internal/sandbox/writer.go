@@ -70,7 +70,7 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 	for n < len(p) {
 		chunk := p[n:min(len(p), n+Chunk)]
 		if w.Rotates(len(chunk)) {
-			if err := w.rotate(); err != nil {
+			if err := w.Rotate(); err != nil {
 				return n, err
 			}
 		}
@@ -96,9 +96,9 @@ func (w *Writer) Close() error {
 	return w.f.Close()
 }
 
-// rotate is what logrotate does: the oldest file goes, the others are renamed, and
+// Rotate is what logrotate does: the oldest file goes, the others are renamed, and
 // no file has the name until the logger makes one.
-func (w *Writer) rotate() error {
+func (w *Writer) Rotate() error {
 	err := w.f.Close()
 	w.f, w.size = nil, 0
 	if err != nil {
