@@ -126,8 +126,8 @@ func (v *verdict) unnoticed(t *history, l *truth) bool {
 
 // checkReceipts compares the agent's receipts with the oracle: a final one says
 // how many lines of a stream began in a file. Each file that has its end must
-// have one, unless the agent has lost its memory of it.
-func (v *verdict) checkReceipts() error {
+// have one, stored or refused for good, unless the agent has lost its memory of it.
+func (v *verdict) checkReceipts(refused []receiptDocument) error {
 	docs, err := v.h.sink.Docs(v.h.opt.receiptIndex())
 	if err != nil {
 		return err
@@ -138,14 +138,18 @@ func (v *verdict) checkReceipts() error {
 		stream     string
 	}
 	last := map[key]*receipt.Receipt{}
+	all := slices.Clone(refused)
 	for _, stored := range docs {
 		var d receiptDocument
 		if err := json.Unmarshal(stored.Source, &d); err != nil {
 			return fmt.Errorf("a stored receipt is no JSON: %w", err)
 		}
+		all = append(all, d)
+	}
+	for _, d := range all {
 		t, r := v.by[d.Container.ID], d.Mesoscope.Receipt
 		if t == nil || r == nil {
-			v.fail(receipts, t, nil, fmt.Sprintf("not a receipt, or nobody's: %.300s", stored.Source))
+			v.fail(receipts, t, nil, fmt.Sprintf("not a receipt, or nobody's: %+v", d))
 			continue
 		}
 		v.Receipts++

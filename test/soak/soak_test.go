@@ -79,6 +79,8 @@ type stage struct {
 	h *harness
 	c *container
 	f *fakes
+
+	noReceipt bool // none is stored, unless the test does it
 }
 
 // fakes is a sink that holds what a test puts there.
@@ -95,7 +97,7 @@ func newStage(t *testing.T) *stage {
 	h := &harness{dir: dir, data: filepath.Join(dir, "data"), sink: f, counts: map[string]int{}}
 	c := &container{service: "s", spec: writerSpec{Seed: 1, Root: dir, ID: strings.Repeat("ab", 32), Name: "c1", Journal: filepath.Join(dir, "journal")}}
 	h.containers = []*container{c}
-	return &stage{t, h, c, f}
+	return &stage{t: t, h: h, c: c, f: f}
 }
 
 // write notes three lines in file 1 and one more in file 2, and what of them was
@@ -146,6 +148,7 @@ func (s *stage) store(index string, docs ...map[string]any) {
 
 // refuse puts a document where the agent puts what the store refuses for good.
 func (s *stage) refuse(d map[string]any) {
+	s.noReceipt = true
 	text, err := json.Marshal(map[string]any{"document": d})
 	if err != nil {
 		s.t.Fatal(err)
@@ -202,6 +205,18 @@ func TestVerdict(t *testing.T) {
 			s.store(s.h.opt.receiptIndex(), s.receipt(2))
 			return d
 		}},
+		{name: "a receipt that is refused", make: func(s *stage, d []map[string]any) []map[string]any {
+			s.refuse(s.receipt(3))
+			return d
+		}},
+		{name: "a receipt that is refused counts otherwise", want: []string{receipts}, make: func(s *stage, d []map[string]any) []map[string]any {
+			s.refuse(s.receipt(2))
+			return d
+		}},
+		{name: "no receipt", want: []string{receipts}, make: func(s *stage, d []map[string]any) []map[string]any {
+			s.noReceipt = true
+			return d
+		}},
 		{name: "the checkpoint was ahead", want: []string{ahead}, make: func(s *stage, d []map[string]any) []map[string]any {
 			var state sourceState
 			text := fmt.Sprintf(`{"id":%q,"gens":[{"n":5,"ino":10,"head":1001}],"settled":[{"n":5,"off":400},{"n":5,"off":0}]}`, s.c.spec.ID)
@@ -215,7 +230,7 @@ func TestVerdict(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t)
 			docs := c.make(s, s.write(c.lost...))
-			if len(s.f.docs[s.h.opt.receiptIndex()]) == 0 && c.lost == nil {
+			if len(s.f.docs[s.h.opt.receiptIndex()]) == 0 && c.lost == nil && !s.noReceipt {
 				s.store(s.h.opt.receiptIndex(), s.receipt(3))
 			}
 			s.store(s.h.opt.linesIndex(), docs...)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -120,7 +119,8 @@ func (h *harness) judge(partial bool) (*verdict, error) {
 			}
 		}
 	}
-	if err := v.deadLetters(); err != nil {
+	refused, err := v.deadLetters()
+	if err != nil {
 		return nil, err
 	}
 	for _, t := range v.by {
@@ -131,7 +131,7 @@ func (h *harness) judge(partial bool) (*verdict, error) {
 	if partial {
 		return v, nil
 	}
-	return v, v.checkReceipts()
+	return v, v.checkReceipts(refused)
 }
 
 // document looks at one stored document; remnants: for nothing but these, which
@@ -305,41 +305,6 @@ func (v *verdict) historyOf(l *truth) *history {
 	for _, t := range v.by {
 		if t.times[l.Time] == l {
 			return t
-		}
-	}
-	return nil
-}
-
-// deadLetters takes in what the store refused for good.
-func (v *verdict) deadLetters() error {
-	files, err := filepath.Glob(filepath.Join(v.h.data, "agent", "deadletter*", "*.ndjson"))
-	if err != nil {
-		return err
-	}
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		for row := range bytes.Lines(text) {
-			var letter struct {
-				Document receiptDocument `json:"document"`
-			}
-			if json.Unmarshal(row, &letter) != nil {
-				continue // torn by a kill: it never counted
-			}
-			t := v.by[letter.Document.Container.ID]
-			if t == nil {
-				continue // a receipt's
-			}
-			if letter.Document.Mesoscope.Gap != nil { // there it is declared, too
-				v.gap(t, &letter.Document)
-				continue
-			}
-			if l := t.lineOf(&letter.Document.document); l != nil {
-				l.dead = true
-				v.Dead++
-			}
 		}
 	}
 	return nil
