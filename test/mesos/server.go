@@ -36,12 +36,26 @@ type Server struct {
 	work    string
 	port    int
 	program string // framework/
+	boxes   bool   // it has the Mesos containerizer, too
 }
 
 // Start installs Mesos if it is not there, starts it, and ends it with the
 // test. What the machine lacks skips the test with a word on it, and fails it
 // when CI is set. The image test/busybox has to be there.
 func Start(t testing.TB) *Server {
+	t.Helper()
+	return start(t, false)
+}
+
+// StartBoth is Start with the Mesos containerizer besides Docker's, for Tasks with
+// Sandbox. Of what the package of libmesos lacks, containerizer/ has as much as it
+// needs.
+func StartBoth(t testing.TB) *Server {
+	t.Helper()
+	return start(t, true)
+}
+
+func start(t testing.TB, boxes bool) *Server {
 	t.Helper()
 	_, file, _, _ := runtime.Caller(0)
 	here := filepath.Dir(file)
@@ -53,10 +67,13 @@ func Start(t testing.TB) *Server {
 		}
 		t.Skip(text)
 	}
-	s := &Server{t: t, dir: strings.TrimSpace(string(out)), work: t.TempDir(), port: freePort(t)}
+	s := &Server{t: t, dir: strings.TrimSpace(string(out)), work: t.TempDir(), port: freePort(t), boxes: boxes}
 	s.Master = fmt.Sprintf("http://127.0.0.1:%d/master", s.port)
 	s.Agent = fmt.Sprintf("http://127.0.0.1:%d/slave(1)", s.port)
 	s.makeImage(filepath.Join(here, "framework"))
+	if boxes {
+		s.build(filepath.Join(here, "containerizer"), filepath.Join(s.work, "libexec", "mesos-containerizer"))
+	}
 	s.Again()
 	t.Cleanup(func() {
 		s.Kill()
@@ -71,6 +88,9 @@ func (s *Server) Again() {
 	s.t.Helper()
 	_, file, _, _ := runtime.Caller(0)
 	cmd := exec.Command("bash", filepath.Join(filepath.Dir(file), "start.sh"), s.dir, strconv.Itoa(s.port), s.work)
+	if cmd.Env = os.Environ(); s.boxes {
+		cmd.Env = append(cmd.Env, "MESOS_CONTAINERIZERS=docker,mesos")
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("start Mesos: %v\n%s", err, out)
 	}
@@ -100,16 +120,22 @@ func (s *Server) makeImage(source string) {
 	s.t.Helper()
 	dir := s.t.TempDir()
 	s.program = filepath.Join(dir, "framework")
-	build := exec.Command("go", "build", "-o", s.program, ".")
-	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		s.t.Fatalf("build the framework: %v\n%s", err, out)
-	}
+	s.build(source, s.program)
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM test/busybox\nCOPY framework /framework\n"), 0o644); err != nil {
 		s.t.Fatal(err)
 	}
 	if out, err := exec.Command("docker", "build", "-q", "-t", image, dir).CombinedOutput(); err != nil {
 		s.t.Fatalf("make the image %s (test/docker/start.sh makes test/busybox): %v\n%s", image, err, out)
+	}
+}
+
+// build builds the program in folder source.
+func (s *Server) build(source, to string) {
+	s.t.Helper()
+	build := exec.Command("go", "build", "-o", to, ".")
+	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		s.t.Fatalf("build %s: %v\n%s", source, err, out)
 	}
 }
 
@@ -151,6 +177,8 @@ type Tasks struct {
 	Env       map[string]string //
 	Command   string            // for the shell
 	Program   *Program          // instead of Command
+	Sandbox   bool              // without Docker; the Server has to be one of StartBoth
+	Nested    bool              // each in a container of its own within its executor's, without Docker
 }
 
 // A Program runs in an image of its own, which need not have a shell.
@@ -167,7 +195,9 @@ func (s *Server) Run(o Tasks) *Framework {
 	s.t.Helper()
 	args := []string{"-master", s.Master, "-framework", o.Framework, "-name", o.Name, "-n", strconv.Itoa(o.N)}
 	command := []string{o.Command}
-	if p := o.Program; p == nil {
+	if o.Sandbox || o.Nested {
+		args = append(args, "-sandbox", "-self", s.program, fmt.Sprintf("-nested=%t", o.Nested))
+	} else if p := o.Program; p == nil {
 		args = append(args, "-image", image)
 	} else {
 		args = append(args, "-image", p.Image, "-self", s.program, "-mem", fmt.Sprint(p.Mem/2), "-program")

@@ -9,6 +9,8 @@ type scheduler struct {
 	labels, env, parameters                       pairs
 	volumes                                       []object
 	mem                                           float64
+	sandbox, nested                               bool // without Docker
+	self                                          string
 	bare                                          bool // command is a list of arguments, and the image has no shell
 
 	stream   string // Mesos-Stream-Id
@@ -71,12 +73,20 @@ func (s *scheduler) task(agent any) object {
 		// the image's entrypoint is replaced by a parameter
 		start = object{"shell": false, "environment": object{"variables": variables}}
 	}
+	executor := object{"executor_id": object{"value": id}, "framework_id": s.id, "name": "kit", "type": "CUSTOM", "resources": share, "command": start}
+	if s.sandbox {
+		if s.nested {
+			variables = append(variables, object{"name": nestedVariable, "value": "1"})
+		}
+		variables = append(variables, object{"name": sandboxVariable, "value": "1"})
+		executor["command"] = object{"value": "exec " + s.self, "shell": true, "environment": object{"variables": variables}}
+	} else {
+		executor["container"] = object{"type": "DOCKER", "volumes": s.volumes,
+			"docker": object{"image": s.image, "network": s.network, "parameters": s.parameters}}
+	}
 	return object{"name": s.name, "task_id": object{"value": id}, "agent_id": agent, "resources": share,
 		"labels": object{"labels": s.labels}, "data": []byte(s.command),
-		"executor": object{"executor_id": object{"value": id}, "framework_id": s.id, "name": "kit", "type": "CUSTOM", "resources": share,
-			"command": start,
-			"container": object{"type": "DOCKER", "volumes": s.volumes,
-				"docker": object{"image": s.image, "network": s.network, "parameters": s.parameters}}}}
+		"executor": executor}
 }
 
 func scalar(name string, value float64) object {
