@@ -168,3 +168,33 @@ func TestRawDropped(t *testing.T) {
 		t.Errorf("%d receipts", len(w.store.sink.receipts))
 	}
 }
+
+// TestRawHold: what is held lies beside the log and not in the hold folder, and is
+// found there by a next run, and by whoever gives it up.
+func TestRawHold(t *testing.T) {
+	w := newWorld(t, 1)
+	l := w.rawLog(0, RawStdout, sandbox.Options{})
+	w.start()
+	l.say("one\n")
+	l.expect("stdout", "one")
+	w.agent.f.writeCheckpoint()
+	w.kill()
+	dirs, err := HoldDirs(w.state)
+	if err != nil || len(dirs) != 1 || dirs[0] != l.target.HoldDir {
+		t.Fatalf("%q, %v", dirs, err)
+	}
+	if held, err := InspectHold(dirs[0], w.state); err != nil || len(held) != 1 || held[0].ID != l.id || held[0].Files != 1 {
+		t.Errorf("%+v, %v", held, err)
+	}
+	if held, err := InspectHold(w.hold, w.state); err != nil || len(held) != 0 {
+		t.Errorf("%+v, %v", held, err)
+	}
+	// The sandbox is collected while no agent runs. The next one is not told of it.
+	l.say("two\n")
+	os.RemoveAll(l.dir)
+	delete(w.targets, l.id)
+	w.start()
+	l.expect("stdout", "one", "two")
+	w.until("everything forgotten", func() bool { return len(w.agent.f.Sources()) == 0 })
+	w.kill()
+}
