@@ -38,6 +38,7 @@ var importRules = []struct {
 	{"agent/tail", []string{"mesoscope/agent/discover", "mesoscope/shipper"}, nil, "following files needs a path and a Stream, whoever found them and whoever takes the lines"},
 	{"agent/pipeline", []string{"mesoscope/agent/tail", "mesoscope/agent/discover", "mesoscope/shipper"}, nil, "bytes to events is pure, so that it can be fuzzed alone"},
 	{"agent/status", []string{"mesoscope/"}, nil, "the process and its readers share these shapes and nothing else"},
+	{"deploy", []string{"mesoscope/"}, nil, "what is brought for the programs of others is files, and how they get there"},
 	{"checks", []string{"mesoscope/"}, nil, "a check knows its target and nothing of who asks, so that collector, agent and command line can use it"},
 	{"checks/schedule", []string{"mesoscope/"}, nil, "when something runs has nothing to do with what it is"},
 	{"collector", []string{"mesoscope/agent", "mesoscope/command", "mesoscope/web"}, nil, "imports go one way; what a collector needs of the others is handed to it"},

@@ -55,6 +55,7 @@ const MesosAuto = "auto"
 // Mesos says where the Mesos agent of this node and, optionally, Marathon are.
 type Mesos struct {
 	Agent           string   `yaml:"agent"`            // URL; MesosAuto = http://127.0.0.1:5051, then http://$HOST:5051; "" = never look
+	Master          []string `yaml:"master"`           // URLs, for who asks where an app is
 	Marathon        []string `yaml:"marathon"`         // URLs, for labels of apps that do not reach their tasks
 	CredentialsFile string   `yaml:"credentials_file"` // "name secret", "name:secret" or Mesos' own {"principal":…,"secret":…}
 	TokenFile       string   `yaml:"token_file"`       // bearer token

@@ -34,6 +34,9 @@ type Owner struct {
 	Image     string
 	Created   time.Time
 	Running   bool
+	// OOMKilled is the end of its last run, if Docker saw a process of it killed
+	// for want of memory in it.
+	OOMKilled time.Time
 	// Lines and LogBytes have been read from its log since the agent's start.
 	Lines, LogBytes int64
 }
@@ -56,6 +59,7 @@ type Sampler struct {
 	paths    map[string]string // of cgroups, by container id
 	searched time.Time         // when the tree was searched
 	said     bool              // that there are no cgroups
+	oomEnds  *oomEnds
 
 	mu        sync.Mutex
 	now, last look
@@ -74,6 +78,7 @@ type container struct {
 	Slot     int
 	Counters Counters
 	Measured bool
+	OOMEnded bool // since the look before
 }
 
 // New makes a Sampler for the cgroups that this process can see. It looks at
@@ -82,7 +87,7 @@ func New(opt Options) *Sampler { return newSampler(opt, mounts(hostMounts())) }
 
 func newSampler(opt Options, root *hierarchy) *Sampler {
 	r := newReader(root)
-	return &Sampler{opt: opt, root: root, reader: r, machine: machineReader{files: r}, slots: newSlots(), paths: map[string]string{}}
+	return &Sampler{opt: opt, root: root, reader: r, machine: machineReader{files: r}, slots: newSlots(), paths: map[string]string{}, oomEnds: newOOMEnds(time.Now())}
 }
 
 // Run looks until ctx ends.
@@ -106,7 +111,7 @@ func (s *Sampler) sample(now time.Time) {
 	s.locate(owners, now)
 	l := look{time: now, containers: make(map[string]*container, len(owners))}
 	for _, o := range owners {
-		c := &container{Owner: o, Slot: s.slots.of[o.ID].n}
+		c := &container{Owner: o, Slot: s.slots.of[o.ID].n, OOMEnded: s.oomEnds.see(o)}
 		if path, ok := s.paths[o.ID]; ok {
 			var err error
 			if c.Counters, err = s.reader.read(path); err != nil {
@@ -117,6 +122,7 @@ func (s *Sampler) sample(now time.Time) {
 		}
 		l.containers[o.ID] = c
 	}
+	s.oomEnds.forget(l.containers)
 	l.machine = s.machine.read(now)
 	s.mu.Lock()
 	s.last, s.now = s.now, l

@@ -1,0 +1,120 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mesoscope/agent/discover"
+	"mesoscope/agent/status"
+	"mesoscope/config"
+	"mesoscope/mesos"
+)
+
+const running = "TASK_RUNNING"
+
+// mesos asks Marathon and the Mesos masters, as far as they are named.
+func (c *Where) mesos(ctx context.Context, away *[]string) (all []*found, asked bool, err error) {
+	var cfg config.Mesos
+	if c.Config != "" {
+		file, err := config.Load(c.Config, config.Standalone)
+		if err != nil {
+			return nil, false, Exit{Bad, err}
+		}
+		cfg = file.Mesos
+	}
+	if len(c.Master) > 0 {
+		cfg.Master = c.Master
+	}
+	access, err := discover.Access(cfg)
+	if err != nil {
+		return nil, false, Exit{Bad, err}
+	}
+	if len(cfg.Marathon) > 0 {
+		client, err := mesos.NewMarathon(cfg.Marathon, access)
+		if err != nil {
+			return nil, false, Exit{Bad, fmt.Errorf("mesos.marathon: %w", err)}
+		}
+		ctx, cancel := context.WithTimeout(ctx, askFor)
+		defer cancel()
+		if tasks, err := client.Tasks(ctx); err != nil {
+			*away = append(*away, fmt.Sprintf("  marathon: %v", err))
+		} else {
+			all, asked = merge(all, c.ofMarathon(tasks)), true
+		}
+	}
+	if len(cfg.Master) > 0 {
+		client, err := mesos.NewMaster(cfg.Master, access)
+		if err != nil {
+			return nil, false, Exit{Usage, fmt.Errorf("--master: %w", err)}
+		}
+		ctx, cancel := context.WithTimeout(ctx, askFor)
+		defer cancel()
+		if tasks, err := client.Tasks(ctx); err != nil {
+			*away = append(*away, fmt.Sprintf("  mesos master: %v", err))
+		} else {
+			all, asked = merge(all, c.ofMaster(tasks)), true
+		}
+	}
+	return all, asked, nil
+}
+
+func (c *Where) ofMarathon(tasks []mesos.MarathonTask) (all []*found) {
+	for _, t := range tasks {
+		if !c.matches(t.App) {
+			continue
+		}
+		i := status.Instance{App: t.App, Node: t.Host, Framework: "marathon", Task: t.ID, Version: t.Version, State: t.State, Since: t.StartedAt, Running: t.State == running}
+		for _, p := range t.Ports {
+			i.Ports = append(i.Ports, fmt.Sprint(p))
+		}
+		all = append(all, &found{Instance: i, From: []string{"marathon"}})
+	}
+	return all
+}
+
+func (c *Where) ofMaster(tasks []mesos.MasterTask) (all []*found) {
+	// Of an id that was used again, the one that runs counts.
+	slices.SortStableFunc(tasks, func(a, b mesos.MasterTask) int {
+		if a.State == b.State || a.State != running && b.State != running {
+			return 0
+		}
+		if a.State == running {
+			return -1
+		}
+		return 1
+	})
+	seen := map[string]bool{}
+	for _, t := range tasks {
+		app := appOf(t)
+		if seen[t.ID] || !c.matches(app) {
+			continue
+		}
+		seen[t.ID] = true
+		i := status.Instance{App: app, Node: t.Host, Framework: cmp.Or(t.Framework.Name, t.Framework.ID), Task: t.ID, State: t.State, Since: t.Since,
+			Running: t.State == running, Ports: t.Ports}
+		if t.Docker && t.ContainerID != "" {
+			i.Container = "mesos-" + t.ContainerID
+		}
+		if t.Healthy != nil && !*t.Healthy && i.Running {
+			i.State += ", unhealthy"
+		}
+		all = append(all, &found{Instance: i, From: []string{"mesos"}})
+	}
+	return all
+}
+
+// appOf is service.name as far as a master can tell it: what the task's label
+// or its id says, else its name.
+func appOf(t mesos.MasterTask) string {
+	if own := t.Labels["mesoscope.service"]; own != "" {
+		return own
+	}
+	id, ok := mesos.ParseTaskID(t.ID)
+	if ok && (id.Sure || strings.Contains(strings.ToLower(t.Framework.Name), string(id.Scheduler))) {
+		return id.App
+	}
+	return cmp.Or(t.Name, t.ID)
+}
