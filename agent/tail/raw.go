@@ -158,9 +158,9 @@ func (s *source) sameRaw(fresh, g *generation, file logFile, h *hold) bool {
 	case g.Lost && !file.gz:
 		return false
 	case fresh.Ino == g.Ino && g.HoldIno == 0 || fresh.Ino == g.HoldIno:
-		return (fresh.Head == 0 || fresh.Head == g.Head || fresh.Ino == g.HoldIno) && fresh.beginsAs(g)
+		return (fresh.Head == 0 || fresh.Head == g.Head || fresh.Ino == g.HoldIno) && beginsAs(fresh, g)
 	case file.gz:
-		return fresh.beginsAs(g) && compresses(fresh, g, h.folder(s.id), true)
+		return beginsAs(fresh, g) && compresses(fresh, g, h.folder(s.id), true)
 	}
 	return false
 }
@@ -178,11 +178,11 @@ func (s *source) copiesRaw(fresh, g *generation, file logFile) bool {
 	}
 	defer live.Close()
 	fi, err := live.Stat()
-	return err == nil && inode(fi) == g.Ino && fresh.Head > birth(live).UnixNano() && fresh.beginsAs(g)
+	return err == nil && inode(fi) == g.Ino && fresh.Head > birth(live).UnixNano() && beginsAs(fresh, g)
 }
 
 // beginsAs says whether fresh has the first bytes of g, as far as they are known.
-func (fresh *generation) beginsAs(g *generation) bool {
+func beginsAs(fresh, g *generation) bool {
 	n := g.HeadLen
 	return n == 0 || n <= len(fresh.headTail) && crc32.Checksum(fresh.headTail[:n], castagnoli) == g.HeadSum
 }
