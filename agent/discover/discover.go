@@ -191,13 +191,16 @@ func (d *Discoverer) newMesos() error {
 	return nil
 }
 
-// Excluded lists the containers that a rule keeps out of the set, by name.
+// Excluded lists the containers that a rule keeps out of the set, by name. The
+// sandbox of a task that runs in Docker is no container of its own.
 func (d *Discoverer) Excluded() []Excluded {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	list := make([]Excluded, 0, len(d.excluded))
 	for _, e := range d.excluded {
-		list = append(list, e)
+		if e.Rule != repeatsRule {
+			list = append(list, e)
+		}
 	}
 	slices.SortFunc(list, func(a, b Excluded) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return list

@@ -130,6 +130,9 @@ func TestSandboxOfDocker(t *testing.T) {
 	s.container(mesosUUID, func(c Container) bool { return c.Waiting && c.Undecided })
 	r.mesosTask(fullID("a1"), mesosName)
 	s.wait("only Docker's container", func(set map[string]Container) bool { _, ok := set[mesosUUID]; return !ok && len(set) == 1 })
+	if list := s.d.Excluded(); len(list) > 0 {
+		t.Errorf("the task is there twice: %+v", list)
+	}
 	if !s.d.Excludes(mesosUUID) {
 		t.Error("it is not excluded, so what was held of it would be read")
 	}
