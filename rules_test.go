@@ -40,6 +40,8 @@ var importRules = []struct {
 	{"agent/status", []string{"mesoscope/"}, nil, "the process and its readers share these shapes and nothing else"},
 	{"checks", []string{"mesoscope/"}, nil, "a check knows its target and nothing of who asks, so that collector, agent and command line can use it"},
 	{"checks/schedule", []string{"mesoscope/"}, nil, "when something runs has nothing to do with what it is"},
+	{"collector/alert", []string{"mesoscope/agent", "mesoscope/command", "mesoscope/config", "mesoscope/shipper", "mesoscope/embedded", "mesoscope/search", "mesoscope/web"}, nil,
+		"an output of the collector knows the shapes of collector/check, and nothing of who fills them"},
 	{"web", []string{"mesoscope/agent", "mesoscope/shipper", "mesoscope/command"}, []string{"mesoscope/agent/status"}, "the page gets its data through interfaces that it declares"},
 	{"demo", []string{"mesoscope/agent", "mesoscope/shipper", "mesoscope/search", "mesoscope/web", "mesoscope/command"}, nil, "the sample workload writes log files as Docker does; it must not know who reads them"},
 	{"*", []string{"github.com/docker/"}, []string{"agent/discover"}, "Docker is known in one place, so that another engine is one more source"},

@@ -1,0 +1,79 @@
+package alert
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+)
+
+const (
+	// every is how often all alerts are sent again. An Alertmanager that was
+	// started anew knows all of them after that time.
+	every = 30 * time.Second
+	// settle is how long the next look at all checks waits after one: when a
+	// host dies, its hundred checks change in the same moment.
+	settle = time.Second
+	// resolved is how long the end of an alert is told: as long as any
+	// Alertmanager may have been away and still hold it for firing.
+	resolved = 5 * time.Minute
+)
+
+// Run makes alerts and sends them until ctx ends. It tells nobody that it ends:
+// alerts that are not sent again end by themselves, and the next process goes on
+// with them where this one stopped.
+func (a *Alerts) Run(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, s := range a.senders {
+		group.Go(func() { s.run(ctx, a.snapshot) })
+	}
+	defer group.Wait()
+	for {
+		next := a.look(time.Now())
+		for _, s := range a.senders {
+			s.wake()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(settle):
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.changed:
+		case <-time.After(time.Until(next)):
+		}
+	}
+}
+
+// look brings the book up to date with the states. It says when to look again
+// though nothing changes.
+func (a *Alerts) look(now time.Time) (next time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	j := judge{Options: a.o, now: now, next: now.Add(every), waiting: a.waiting, known: a.book, wanted: map[string]*Alert{}, still: map[string]time.Time{}}
+	j.all()
+	a.waiting = j.still
+	for key, x := range j.wanted {
+		was := a.book[key]
+		switch {
+		case was == nil:
+			a.book[key] = x
+		case was.EndsAt.IsZero():
+			x.StartsAt, x.version = was.StartsAt, was.version // it fires still
+			a.book[key] = x
+		default:
+			x.version = was.version + 1
+			a.book[key] = x
+		}
+	}
+	maps.DeleteFunc(a.book, func(key string, x *Alert) bool {
+		if j.wanted[key] == nil && x.EndsAt.IsZero() {
+			x.EndsAt = now
+			x.version++
+		}
+		return !x.EndsAt.IsZero() && now.Sub(x.EndsAt) > resolved
+	})
+	return j.next
+}

@@ -1,0 +1,281 @@
+package alert
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"mesoscope/checks"
+	"mesoscope/collector/check"
+	"mesoscope/collector/state"
+)
+
+// missing is how long instances that do not run at all may be missing: a
+// scheduler that starts one again takes a moment for that.
+const missing = time.Minute
+
+const (
+	warning  = "warning"
+	critical = "critical"
+)
+
+// A judge finds out which alerts there should be.
+type judge struct {
+	Options
+	now, next      time.Time
+	known          map[string]*Alert    // of the last time
+	wanted         map[string]*Alert    // of this time
+	waiting, still map[string]time.Time // what is bad and no alert yet: of the last and of this time
+	troubles       map[string]time.Time // by app: the first bad result of what is critical now
+}
+
+func (j *judge) all() {
+	j.troubles = map[string]time.Time{}
+	if j.Events != nil {
+		for e := range j.Events {
+			j.event(e)
+		}
+	}
+	if j.Apps != nil {
+		for a := range j.Apps {
+			j.app(a)
+		}
+	}
+	j.want(&Alert{
+		Labels:      labels("alertname", Watchdog, "collector", j.Collector),
+		Annotations: labels("summary", "Collector "+j.Collector+" works and its alerts get through; it is trouble when this one is missing."),
+		StartsAt:    j.now,
+	})
+}
+
+// event judges one check.
+func (j *judge) event(e check.Event) {
+	s := e.State
+	// What only the image's name suggests may be no such thing at all.
+	if !s.Status.Bad() || e.Guessed && s.LastGood.IsZero() {
+		return
+	}
+	begin := s.FirstBad
+	if begin.IsZero() {
+		begin = s.Since // stale while all was well
+	}
+	for _, severity := range j.severities(e) {
+		if severity == critical && e.App != "" {
+			if t := j.troubles[e.App]; t.IsZero() || begin.Before(t) {
+				j.troubles[e.App] = begin
+			}
+		}
+		j.when(begin, begin.Add(e.Owner.AlertAfter), &Alert{Labels: j.checkLabels(e, severity), Annotations: j.checkNotes(e), Link: j.link(e)})
+	}
+}
+
+// severities are how bad a check is. One that got worse goes on to be a warning
+// too, which the critical one inhibits: else its end would be told. And what
+// is unknown mends nothing: a critical alert stays until there is an answer.
+func (j *judge) severities(e check.Event) []string {
+	s := e.State
+	switch {
+	case s.Status == state.Critical && s.Previous == state.Warning:
+		return []string{critical, warning}
+	case s.Status == state.Critical:
+		return []string{critical}
+	case s.Status == state.Unknown && (s.Previous == state.Critical || j.fires(j.checkLabels(e, critical))):
+		return []string{critical}
+	}
+	return []string{warning}
+}
+
+func (j *judge) fires(l map[string]string) bool {
+	x := j.known[(&Alert{Labels: l}).key()]
+	return x != nil && x.EndsAt.IsZero()
+}
+
+func (j *judge) checkLabels(e check.Event, severity string) map[string]string {
+	slot := ""
+	if e.App != "" {
+		slot = strconv.Itoa(e.Slot)
+	}
+	return labels("alertname", CheckFailed, "cluster", e.Cluster, "app", e.App, "check", e.Name, "kind", e.Kind, "host", e.Host, "slot", slot,
+		"framework", e.Framework, "team", e.Owner.Team, "severity", severity, "page", page(e.Owner, e.Guessed), "realert_every", RealertEvery(e.Owner.RealertEvery))
+}
+
+// checkNotes are the annotations of a failed check.
+func (j *judge) checkNotes(e check.Event) map[string]string {
+	what := cmp.Or(e.App, e.Target)
+	if e.Host != "" {
+		what += " on " + e.Host
+	}
+	text := oneLine(e.Result.Text)
+	if e.State.Stale {
+		text = "no result since " + stamp(e.State.Last)
+	}
+	var d strings.Builder
+	fmt.Fprintf(&d, "%s %s\nnow: %s\n", e.Kind, e.Target, text)
+	for _, f := range e.Result.Findings {
+		fmt.Fprintf(&d, "%s: %s\n", f.State, oneLine(f.Text))
+	}
+	fmt.Fprintf(&d, "first bad result: %s\nlast good result: %s\n", stamp(e.State.FirstBad), stamp(e.State.LastGood))
+	if e.State.Flapping {
+		d.WriteString("it flaps, and counts as bad until it has settled\n")
+	}
+	if e.From != "" {
+		fmt.Fprintf(&d, "declared by: %s\n", e.From)
+	}
+	return labels("summary", fmt.Sprintf("%s of %s is %s: %s", e.Name, what, e.State.Status, text),
+		"description", strings.TrimSpace(d.String()), "runbook", e.Owner.Runbook, "tip", e.Owner.Tip, "evidence_url", j.link(e), "verdict", verdict(e), "task_id", e.Task)
+}
+
+func (j *judge) link(e check.Event) string {
+	if j.Link == nil {
+		return ""
+	}
+	return j.Link(e)
+}
+
+// verdict is why, in a word.
+func verdict(e check.Event) string {
+	switch {
+	case e.State.Stale:
+		return "stale"
+	case e.Result.State != checks.OK && len(e.Result.Findings) > 0:
+		return e.Result.Findings[0].Signal
+	case e.State.Flapping:
+		return "flapping"
+	}
+	return ""
+}
+
+// app judges one app. It is degraded when fewer of its instances than its owner
+// wants can be reached, and down when none can.
+func (j *judge) app(a check.App) {
+	if a.Expected <= 0 {
+		return
+	}
+	need := int(math.Ceil(a.Minimum*float64(a.Expected) - 1e-9))
+	// Instances that do not run may only be on their way. Checks have said their
+	// own bad word only after several results.
+	failing := max(a.Running-a.Reachable, 0)
+	switch {
+	case a.Reachable <= 0:
+		j.appAlert(a, need, AppDown, failing > 0 && failing >= a.Running)
+		if x := j.appLabels(a, AppDegraded); j.fires(x) {
+			j.appAlert(a, need, AppDegraded, true) // else its end would be told
+		}
+	case a.Reachable < need:
+		j.appAlert(a, need, AppDegraded, a.Expected-failing < need)
+	}
+}
+
+// appAlert wants an alert of an app. sure says that checks alone are reason
+// enough.
+func (j *judge) appAlert(a check.App, need int, name string, sure bool) {
+	x := &Alert{
+		Labels: j.appLabels(a, name),
+		Annotations: labels("summary", fmt.Sprintf("%s: %d of %d instances can be reached, %d run", a.ID, a.Reachable, a.Expected, a.Running),
+			"description", fmt.Sprintf("At least %d of %d have to be reachable.", max(need, 1), a.Expected),
+			"runbook", a.Owner.Runbook, "tip", a.Owner.Tip),
+	}
+	key, hold := x.key(), missing
+	if sure {
+		hold = 0
+	}
+	begin, known := j.waiting[key]
+	if !known {
+		begin = j.now
+		if t := j.troubles[a.ID]; sure && !t.IsZero() {
+			begin = t
+		}
+	}
+	j.still[key] = begin
+	j.when(begin, begin.Add(max(hold, a.Owner.AlertAfter)), x)
+}
+
+func (j *judge) appLabels(a check.App, name string) map[string]string {
+	return labels("alertname", name, "cluster", j.Cluster, "app", a.ID, "framework", a.Framework, "team", a.Owner.Team,
+		"severity", critical, "page", page(a.Owner, false), "realert_every", RealertEvery(a.Owner.RealertEvery))
+}
+
+// when wants an alert from a moment on.
+func (j *judge) when(begin, due time.Time, x *Alert) {
+	if j.now.Before(due) && !j.fires(x.Labels) {
+		if due.Before(j.next) {
+			j.next = due
+		}
+		return
+	}
+	x.StartsAt = begin
+	if begin.After(j.now) {
+		x.StartsAt = j.now // the clock was set back
+	}
+	j.want(x)
+}
+
+// want adds an alert. Should two have the same labels, which is a mistake
+// elsewhere, the older one counts.
+func (j *judge) want(x *Alert) {
+	key := x.key()
+	if was := j.wanted[key]; was == nil || x.StartsAt.Before(was.StartsAt) {
+		j.wanted[key] = x
+	}
+}
+
+// page is who is woken.
+func page(o check.Owner, guessed bool) string {
+	if o.Page == "" && guessed {
+		return "false"
+	}
+	return cmp.Or(o.Page, "true")
+}
+
+// realerts are the values of the label realert_every: the shipped
+// alertmanager.yml has a route for each.
+var realerts = []struct {
+	every time.Duration
+	label string
+}{{15 * time.Minute, "15m"}, {30 * time.Minute, "30m"}, {time.Hour, "1h"}, {4 * time.Hour, "4h"}, {12 * time.Hour, "12h"}, {24 * time.Hour, "24h"}}
+
+// RealertEvery rounds up to an interval that there is a route for; what is
+// longer than all becomes the longest. 0 is "", the route's own.
+func RealertEvery(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	for _, r := range realerts {
+		if d <= r.every {
+			return r.label
+		}
+	}
+	return realerts[len(realerts)-1].label
+}
+
+// labels makes a map of names and values, without those that are empty.
+func labels(pairs ...string) map[string]string {
+	m := make(map[string]string, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			m[pairs[i]] = strings.ToValidUTF8(pairs[i+1], "�")
+		}
+	}
+	return m
+}
+
+// longest is how much of a text goes into an annotation.
+const longest = 1000
+
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > longest {
+		s = strings.ToValidUTF8(s[:longest], "") + "…"
+	}
+	return s
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
