@@ -10,7 +10,7 @@ import (
 
 // templateVersion is raised whenever what Setup puts changes, so that an agent
 // of an older release does not undo what a newer one has put.
-const templateVersion = 3
+const templateVersion = 4
 
 // Names of what Setup puts. The index templates have priority 200: before the
 // stock logs-*-* (100).
@@ -91,6 +91,14 @@ func (c abilities) mappings() object {
 					"ranges": object{"type": "object", "enabled": false}, "gaps": object{"type": "object", "enabled": false},
 				}),
 				"gap": props(object{"from": long, "bytes": long}),
+				"check": props(object{
+					"since": nanos, "first_bad": nanos, "last_good": nanos, "duration_ms": long,
+					"flapping": object{"type": "boolean"}, "stale": object{"type": "boolean"},
+				}),
+				"evidence": props(object{
+					"status": long,
+					"phases": object{"type": "object", "enabled": false}, // read whole and never asked for
+				}),
 			}),
 			"error":     props(object{"message": c.textType()}),
 			"container": props(object{"id": keyword, "name": keyword, "labels": flattened}),
