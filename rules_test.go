@@ -44,6 +44,8 @@ var importRules = []struct {
 		"an output of the collector knows the shapes of collector/check, and nothing of who fills them"},
 	{"collector/document", []string{"mesoscope/agent", "mesoscope/command", "mesoscope/config", "mesoscope/shipper", "mesoscope/embedded", "mesoscope/search", "mesoscope/web"}, nil,
 		"documents go to a sink through record.Batch, whichever sink it is"},
+	{"collector/nagios", []string{"mesoscope/agent", "mesoscope/command", "mesoscope/config", "mesoscope/shipper", "mesoscope/embedded", "mesoscope/search", "mesoscope/web"}, nil,
+		"an output of the collector knows the shapes of collector/check, and nothing of who fills them"},
 	{"web", []string{"mesoscope/agent", "mesoscope/shipper", "mesoscope/command"}, []string{"mesoscope/agent/status"}, "the page gets its data through interfaces that it declares"},
 	{"demo", []string{"mesoscope/agent", "mesoscope/shipper", "mesoscope/search", "mesoscope/web", "mesoscope/command"}, nil, "the sample workload writes log files as Docker does; it must not know who reads them"},
 	{"*", []string{"github.com/docker/"}, []string{"agent/discover"}, "Docker is known in one place, so that another engine is one more source"},
