@@ -58,11 +58,11 @@ func TestJudge(t *testing.T) {
 		text      string
 	}{
 		{"ooo", 3, 1, state.OK, "3 of 3 can be reached"},
-		{"ooc", 3, 0.5, state.Warning, "2 of 3 can be reached; n2 CRITICAL: said ¦ so and so"},
-		{"ooc", 3, 1, state.Critical, "2 of 3 can be reached; n2"},
+		{"ooc", 3, 0.5, state.Warning, "2 of 3 can be reached: n2 CRITICAL: said ¦ so and so"},
+		{"ooc", 3, 1, state.Critical, "2 of 3 can be reached: n2"},
 		{"occ", 3, 0.5, state.Critical, "1 of 3"},
 		{"ccc", 3, 0, state.Critical, "0 of 3"},
-		{"oow", 3, 1, state.Warning, "3 of 3 can be reached; n2 WARNING"},
+		{"oow", 3, 1, state.Warning, "3 of 3 can be reached: n2 WARNING"},
 		{"oou", 3, 1, state.Warning, "2 of 3"},
 		{"uuu", 3, 1, state.Unknown, "0 of 3"},
 		{"cuu", 3, 0, state.Critical, "0 of 3"},
@@ -87,7 +87,7 @@ func TestJudge(t *testing.T) {
 		}
 	}
 	s := judge([]check.Event{event("/prod/web", "health", "n1", state.Critical)}, check.App{})
-	if want := "CRITICAL: 0 of 1 can be reached; n1 CRITICAL: said ¦ so and so | time=0.012000s reachable=0;;;0 expected=1;;;0 bad=1;;;0\nn1 CRITICAL: said ¦ so and so"; s.Output() != want {
+	if want := "CRITICAL: 0 of 1 can be reached: n1 CRITICAL: said ¦ so and so | time=0.012000s reachable=0;;;0 expected=1;;;0 bad=1;;;0\nn1 CRITICAL: said ¦ so and so"; s.Output() != want {
 		t.Errorf("output\n%s\nwant\n%s", s.Output(), want)
 	}
 }

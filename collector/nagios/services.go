@@ -134,7 +134,7 @@ func judge(events []check.Event, app check.App) (s Service) {
 	})
 	s.Long = worst(events)
 	if len(s.Long) > 0 {
-		s.Text += "; " + s.Long[0]
+		s.Text += ": " + s.Long[0] // Nagios makes a colon of a semicolon
 	}
 	return s
 }
