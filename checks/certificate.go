@@ -84,6 +84,7 @@ func (r *Result) examine(t Target, state tls.ConnectionState, host string) error
 	}
 	left := time.Until(first.NotAfter)
 	r.facts.certificate = left
+	r.Evidence.Expires = first.NotAfter
 	days := float64(int64(left.Hours()/24*10)) / 10
 	r.Metrics = append(r.Metrics, Metric{Name: certificateLimits.Name, Value: days, free: insecure})
 	if insecure {

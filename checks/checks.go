@@ -93,6 +93,10 @@ type Target struct {
 	Address string   // complete: with its default port or scheme
 	Args    []string // of exec: the program and its arguments
 	Timeout time.Duration
+	// Confined: somebody else than the user of this program wrote it. A redirect
+	// may then only lead to the same host and port.
+	Confined bool
+	User     string // of exec: whom the program runs as, which needs root; "" = as we do
 
 	values map[string][]any // by option, parsed
 }
@@ -116,6 +120,7 @@ func Run(ctx context.Context, t Target) Result {
 		r.judgeConditions(t)
 	}
 	r.conclude()
+	r.facts = facts{} // the body can be large, and results are kept
 	return r
 }
 

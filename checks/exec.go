@@ -41,6 +41,10 @@ func checkExec(ctx context.Context, t Target) (r Result) {
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = out, out
 	groupOfItsOwn(cmd)
+	if err := runAs(cmd, t.User); err != nil {
+		r.find(Unknown, "exit", "cannot start %s: %v", t.Address, err)
+		return r
+	}
 	cmd.Cancel = func() error { return killGroup(cmd) }
 	// A grandchild that has left the group may hold the pipe for ever.
 	cmd.WaitDelay = 200 * time.Millisecond

@@ -48,6 +48,27 @@ func TestExec(t *testing.T) {
 	})
 }
 
+// TestExecUser: the plugin runs as another user, or not at all.
+func TestExecUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	path := filepath.Join("/tmp", filepath.Base(t.TempDir())+strconv.Itoa(os.Getpid()))
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nid -un; id -G\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(path) })
+	for user, want := range map[string]string{"nobody": "nobody", "": "root", "no-such-user": "cannot start"} {
+		r := trial{address: path, change: func(_ *testing.T, to *Target) { to.User = user }}.run(t, "exec", "")
+		if !strings.Contains(r.Text, want) {
+			t.Errorf("%q: %s: %s", user, r.State, r.Text)
+		}
+		if user == "nobody" && len(strings.Fields(r.Long)) != 1 {
+			t.Errorf("further groups: %s", r.Long)
+		}
+	}
+}
+
 // TestExecOutputIsCapped: 64 KiB are kept, and the plugin is not stopped by that.
 func TestExecOutputIsCapped(t *testing.T) {
 	r := trial{address: script(t, `echo first; head -c 3000000 /dev/zero | tr '\0' x; exit 1`)}.run(t, "exec", "")

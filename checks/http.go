@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -91,17 +92,30 @@ func checkHTTP(ctx context.Context, t Target) (r Result) {
 			r.find(Critical, "redirect", "%s to %s, which is not followed: another host, or no TLS any more", p.statusText, clip(p.header.Get("Location")))
 			return r
 		}
+		if t.Confined && portOf(next) != portOf(q.url) {
+			r.find(Critical, "redirect", "%s to %s, which is not followed: another port, and the check was declared by the app itself", p.statusText, clip(p.header.Get("Location")))
+			return r
+		}
 		if p.status == http.StatusSeeOther || q.method == http.MethodPost && p.status < 307 {
 			q.method, q.body = http.MethodGet, ""
 		}
 		next.User = nil
 		q.url = next
+		r.Evidence.Expires = time.Time{}
 		r.Metrics = slices.DeleteFunc(r.Metrics, func(m Metric) bool { return m.Name == certificateLimits.Name })
 	}
 	r.measure("size", float64(len(p.body)), "B")
 	r.say("%s, %s", p.statusText, size(int64(len(p.body))))
 	r.judgePage(t, p)
 	return r
+}
+
+// portOf is a URL's port, also if it is the usual one and left out.
+func portOf(u *url.URL) string {
+	if p := u.Port(); p != "" {
+		return p
+	}
+	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
 }
 
 func redirects(p page) bool {

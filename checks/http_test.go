@@ -82,6 +82,7 @@ func TestHTTP(t *testing.T) {
 		}), text: "200 OK, 5 bytes"},
 		{name: "redirect not followed", serve: answer(302, "", "Location: /there"), options: opt("no-redirects", "true"), text: "302"},
 		{name: "redirects for ever", serve: answer(302, "", "Location: /health"), want: Critical, signal: "redirect", text: "more than 10"},
+		{name: "redirect to another port, of a check by others", serve: answer(302, "", "Location: http://127.0.0.1:1/"), change: func(_ *testing.T, to *Target) { to.Confined = true }, want: Critical, signal: "redirect", text: "another port"},
 		{name: "redirect elsewhere", serve: answer(302, "", "Location: http://169.254.169.254/"), want: Critical, signal: "redirect", text: "not followed"},
 		{name: "huge", serve: answer(200, strings.Repeat("x", 3<<20)), text: "200 OK, 1 MiB", metrics: "size=1048576B"},
 		{name: "huge json", serve: answer(200, `{"a":"`+strings.Repeat("x", 3<<20)+`"}`), options: opt("expect", "has([BODY].a) == true"), want: Critical, signal: "expect"},

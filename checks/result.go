@@ -97,6 +97,8 @@ type Evidence struct {
 	Address string `json:"address,omitempty"` // IP and port that answered
 	Status  int    `json:"status,omitempty"`  // HTTP
 	Answer  string `json:"answer,omitempty"`
+	// Expires is when the first certificate of the chain does.
+	Expires time.Time `json:"expires,omitzero"`
 }
 
 // facts are what conditions can ask for.

@@ -45,7 +45,7 @@ func fetch(ctx context.Context, r *Result, t Target, q request) (page, error) {
 		network, address = "unix", q.socket
 	}
 	if network == "tcp" && q.url.Port() == "" {
-		address = net.JoinHostPort(q.url.Hostname(), map[string]string{"http": "80", "https": "443"}[q.url.Scheme])
+		address = net.JoinHostPort(q.url.Hostname(), portOf(q.url))
 	}
 	// one byte more than is kept shows that there is more; chunks cost a little
 	s, err := connect(ctx, r, network, address, maxHeader+q.most+q.most/8+1)

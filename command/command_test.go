@@ -58,7 +58,7 @@ func TestWrongUsage(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"vali", "mesoscope: unexpected argument vali, did you mean \"validate\"?\nTry: mesoscope --help\n"},
 		{"validate --bad", "mesoscope: unknown flag --bad\nTry: mesoscope validate --help\n"},
-		{"validate --for collector", "mesoscope: --for must be one of \"agent\",\"standalone\" but got \"collector\"\nTry: mesoscope validate --help\n"},
+		{"validate --for sidecar", "mesoscope: --for must be one of \"agent\",\"standalone\",\"collector\" but got \"sidecar\"\nTry: mesoscope validate --help\n"},
 		{"status --token-file /no/such --url http://127.0.0.1:1", "mesoscope: --token-file: open /no/such: no such file or directory\n"},
 	} {
 		code, out, errOut := run(t, strings.Fields(c.args)...)
@@ -251,7 +251,7 @@ func TestStatusUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := s.ask(t.Context(), client, []string{first, second}); err != nil || r.Status.Node != "second" {
+	if r, err := s.ask(t.Context(), client, []string{first, second}); err != nil || r.(*report).Status.Node != "second" {
 		t.Errorf("%v %v", r, err)
 	}
 	if _, err := s.ask(t.Context(), client, []string{first, first}); err == nil || strings.Count(err.Error(), first) != 2 {

@@ -15,6 +15,7 @@ import (
 // Explain is `mesoscope explain`.
 type Explain struct {
 	Container ExplainContainer `cmd:"" help:"Each field of a container's lines, its value, and where that is from."`
+	Check     ExplainCheck     `cmd:"" help:"Each check of an app, its settings, and where each of them was declared."`
 }
 
 // ExplainContainer is `mesoscope explain container`.

@@ -81,7 +81,7 @@ func newLogger(cfg config.Log, io IO) *slog.Logger {
 // newProcess takes what only one process may have: the state folder and the
 // port.
 func newProcess(cfg config.Config, kind config.Kind, log *slog.Logger, reloads *reloads) (p *process, err error) {
-	p = &process{cfg: cfg, kind: kind, log: log, registry: prometheus.NewRegistry(), out: make(chan *record.Batch, batches)}
+	p = &process{cfg: cfg, kind: kind, log: log, registry: newRegistry(reloads), out: make(chan *record.Batch, batches)}
 	debug.SetMemoryLimit(int64(cfg.MemoryLimit) * 9 / 10)
 	state := p.stateDir()
 	if err := os.MkdirAll(state, 0o700); err != nil {
@@ -94,7 +94,15 @@ func newProcess(cfg config.Config, kind config.Kind, log *slog.Logger, reloads *
 	if p.listener, err = listen.Open(cfg.HTTP, "http"); err != nil {
 		return nil, Exit{Bad, errors.Join(err, p.lock.Release())}
 	}
-	p.registry.MustRegister(
+	p.usage = usage.New(usage.Options{Node: cfg.Node.Name, Owners: p.owners, Log: log})
+	p.registry.MustRegister(p.usage)
+	return p, nil
+}
+
+// newRegistry has what each process says about itself.
+func newRegistry(reloads *reloads) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "mesoscope_build_info", Help: "1; the labels say what is running.",
@@ -104,9 +112,7 @@ func newProcess(cfg config.Config, kind config.Kind, log *slog.Logger, reloads *
 			Name: "mesoscope_config_last_reload_successful", Help: "1 if the configuration was good when it was read last.",
 		}, reloads.successful),
 	)
-	p.usage = usage.New(usage.Options{Node: cfg.Node.Name, Owners: p.owners, Log: log})
-	p.registry.MustRegister(p.usage)
-	return p, nil
+	return r
 }
 
 func (p *process) stateDir() string { return filepath.Join(p.cfg.DataDir, string(p.kind)) }

@@ -14,21 +14,22 @@ import (
 	"time"
 
 	"mesoscope/agent/status"
+	checkstatus "mesoscope/collector/status"
 	"mesoscope/config"
 )
 
 // Status is `mesoscope status`.
 type Status struct {
-	URL       string `placeholder:"URL" help:"Address of an agent or standalone. Without it 127.0.0.1:9911 and then 127.0.0.1:9912 are asked."`
+	URL       string `placeholder:"URL" help:"Address of an agent, standalone or collector. Without it 127.0.0.1:9911 and then 127.0.0.1:9912 are asked."`
 	TokenFile string `type:"path" placeholder:"FILE" help:"A file with the token, if the process wants one."`
 	CAFile    string `type:"path" placeholder:"FILE" help:"Certificates to trust for https, in PEM form."`
-	All       bool   `short:"a" help:"Show every source, also those that are up to date."`
-	Output    string `enum:"text,json" default:"text" help:"text, or json: one object a line, first {\"status\":…}, then {\"source\":…} for each source."`
+	All       bool   `short:"a" help:"Show every source or check, also those that are well."`
+	Output    string `enum:"text,json" default:"text" help:"text, or json: one object a line, first {\"status\":…}, then {\"source\":…} for each source, or {\"check\":…} for each check."`
 }
 
 // Help says what the exit code means.
 func (*Status) Help() string {
-	return "Problems come first, then the sources that are furthest behind. " +
+	return "Problems come first, then the sources that are furthest behind; of a collector the checks that are red, since when, with their last result. " +
 		"Exit code 0: all is well, 1: something is wrong, 3: no agent or standalone could be asked."
 }
 
@@ -56,6 +57,17 @@ func (s *Status) Run(w *IO) error {
 	if err != nil {
 		return Exit{Unknown, err}
 	}
+	return s.print(w, report)
+}
+
+// An answered is what a process has said about itself.
+type answered interface {
+	bad() bool
+	json(io.Writer) error
+	text(w io.Writer, all bool) error
+}
+
+func (s *Status) print(w *IO, report answered) (err error) {
 	if s.Output == "json" {
 		err = report.json(w.Out)
 	} else {
@@ -104,14 +116,10 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // ask takes the first address that answers.
-func (s *Status) ask(ctx context.Context, client *http.Client, urls []string) (*report, error) {
+func (s *Status) ask(ctx context.Context, client *http.Client, urls []string) (answered, error) {
 	var failed []string
 	for _, u := range urls {
-		r := &report{url: u}
-		err := get(ctx, client, u+status.StatusPath, &r.Status)
-		if err == nil {
-			err = get(ctx, client, u+status.SourcesPath, &r.Sources)
-		}
+		r, err := askOne(ctx, client, u)
 		if err == nil {
 			return r, nil
 		}
@@ -119,9 +127,39 @@ func (s *Status) ask(ctx context.Context, client *http.Client, urls []string) (*
 	}
 	advice := "Is mesoscope running here? Another address: --url http://HOST:9911"
 	if s.URL != "" {
-		advice = "Is that the address of an agent or standalone (key http.listen)?"
+		advice = "Is that the address of an agent, standalone or collector (key http.listen)?"
 	}
 	return nil, fmt.Errorf("nobody could be asked:\n%s\n%s", strings.Join(failed, "\n"), advice)
+}
+
+// askOne asks one process, which says itself whether it is a collector.
+func askOne(ctx context.Context, client *http.Client, u string) (answered, error) {
+	var raw json.RawMessage
+	if err := get(ctx, client, u+status.StatusPath, &raw); err != nil {
+		return nil, err
+	}
+	var who struct {
+		Kind string `json:"kind"`
+	}
+	if json.Unmarshal(raw, &who) == nil && who.Kind == checkstatus.Kind {
+		r := &checkReport{url: u}
+		if err := decode(raw, &r.Status); err != nil {
+			return nil, err
+		}
+		return r, get(ctx, client, u+checkstatus.ChecksPath, &r.Checks)
+	}
+	r := &report{url: u}
+	if err := decode(raw, &r.Status); err != nil {
+		return nil, err
+	}
+	return r, get(ctx, client, u+status.SourcesPath, &r.Sources)
+}
+
+func decode(raw []byte, v any) error {
+	if err := json.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("answered something that is not a status of mesoscope: %w", err)
+	}
+	return nil
 }
 
 // get reads one JSON answer into v.

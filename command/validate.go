@@ -8,13 +8,14 @@ import (
 	"regexp"
 	"strings"
 
+	"mesoscope/collector/declare"
 	"mesoscope/config"
 )
 
 // Validate is `mesoscope validate`.
 type Validate struct {
 	Config string      `short:"c" env:"MESOSCOPE_CONFIG" placeholder:"FILE" help:"The file to check; without one, the environment alone is checked."`
-	For    config.Kind `enum:"agent,standalone" default:"agent" help:"Which process the file is for: agent or standalone."`
+	For    config.Kind `enum:"agent,standalone,collector" default:"agent" help:"Which process the file is for: agent, standalone or collector."`
 	Output string      `enum:"text,json" default:"text" help:"text, or json: one object a line."`
 }
 
@@ -43,6 +44,11 @@ func (v *Validate) Run(io *IO) error {
 		return Exit{Code: Bad}
 	case err != nil:
 		return Exit{Code: Bad, Err: err}
+	}
+	if f := c.Collector.ChecksFile; f != "" && v.For == config.KindCollector {
+		if _, err := declare.ReadOverlay(f); err != nil {
+			return Exit{Code: Bad, Err: fmt.Errorf("collector.checks_file: %w", err)}
+		}
 	}
 	return v.printGood(io, c)
 }

@@ -24,8 +24,10 @@ func readCase(t *testing.T, path string) (Config, error) {
 		t.Fatal(err)
 	}
 	kind := Agent
-	if strings.HasPrefix(filepath.Base(path), "standalone") {
-		kind = Standalone
+	for _, k := range []Kind{Standalone, KindCollector} {
+		if strings.HasPrefix(filepath.Base(path), string(k)) {
+			kind = k
+		}
 	}
 	env := []string{"HOME=/home/user"}
 	for _, m := range regexp.MustCompile(`(?m)^# env: (.*)$`).FindAllStringSubmatch(string(text), -1) {

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -12,7 +14,7 @@ import (
 // notYet are keys of the documented configuration whose part is not built. A
 // file that has them is refused: a key that is read and has no effect would let
 // people believe that it does something.
-var notYet = []string{"collectors", "collector", "mesos.master", "logs", "datasets"}
+var notYet = []string{"collectors", "mesos.master", "logs", "datasets"}
 
 // secretNames are keys that people expect and that hold a secret; the value is
 // the key that names a file instead.
@@ -93,6 +95,8 @@ func (r *reader) decode(n ast.Node, path string, v reflect.Value) {
 		r.section(n, path, v)
 	case reflect.Slice:
 		r.list(n, path, v)
+	case reflect.Map:
+		r.sections(n, path, v)
 	default:
 		if text, ok := r.scalar(n, path); ok {
 			if err := assign(v, text); err != nil {
@@ -136,6 +140,42 @@ func (r *reader) section(n ast.Node, path string, v reflect.Value) {
 		r.member(kv, path, v, seen)
 	}
 }
+
+// sections decodes a mapping of names to sections into a map of structs.
+func (r *reader) sections(n ast.Node, path string, v reflect.Value) {
+	if n.Type() == ast.NullType {
+		return
+	}
+	var values []*ast.MappingValueNode
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		values = m.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{m}
+	default:
+		r.failAt(n, path, "%s is not a section; write NAME: {…}", kindOf(n))
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, kv := range values {
+		name := keyText(kv.Key)
+		key := join(path, name)
+		if !sectionName.MatchString(name) {
+			r.failAt(kv.Key, path, "%q is not a name; use letters, digits, _ and -", name)
+			continue
+		}
+		if v.MapIndex(reflect.ValueOf(name)).IsValid() {
+			r.failAt(kv.Key, key, "is here a second time; keep one")
+			continue
+		}
+		r.places[key] = position(kv.Key)
+		one := reflect.New(v.Type().Elem()).Elem()
+		r.decode(kv.Value, key, one)
+		v.SetMapIndex(reflect.ValueOf(name), one)
+	}
+}
+
+var sectionName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // member decodes one "key: value" of a section.
 func (r *reader) member(kv *ast.MappingValueNode, path string, v reflect.Value, seen map[string]place) {
@@ -301,6 +341,8 @@ func assign(v reflect.Value, text string) error {
 		*p = d
 	case *[]string:
 		*p = splitList(text)
+	case *map[string]Credential:
+		return errors.New("stands in the file only")
 	default:
 		panic(fmt.Sprintf("BUG: config: no conversion for %s", v.Type()))
 	}

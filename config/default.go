@@ -11,8 +11,9 @@ type Kind string
 
 // The kinds of processes.
 const (
-	Agent      Kind = "agent"
-	Standalone Kind = "standalone"
+	Agent         Kind = "agent"
+	Standalone    Kind = "standalone"
+	KindCollector Kind = "collector"
 )
 
 const (
@@ -35,9 +36,10 @@ func Default(kind Kind) Config {
 		Docker:      Docker{Root: "/var/lib/docker", Socket: "unix:///var/run/docker.sock"},
 		Mesos:       Mesos{Agent: MesosAuto},
 		Hold:        Hold{Budget: 10 * gib, MinFree: "5%"},
+		Collector:   Collector{Cluster: "default", Exec: Exec{Allow: "/usr/lib/nagios/plugins"}},
 		Log:         Log{Level: "info", Format: "text"},
 	}
-	if kind == Standalone {
+	if kind != Agent {
 		c.HTTP.Listen = "127.0.0.1:9912" // so that both can run on one machine
 	}
 	return c

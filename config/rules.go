@@ -40,6 +40,7 @@ func (r *reader) check(kind Kind) {
 	r.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	r.oneOf("log.format", c.Log.Format, "text", "json")
 	r.checkOutput(kind, &c.Output)
+	r.checkCollector(kind, c)
 }
 
 func (r *reader) checkHTTP(h *HTTP) {

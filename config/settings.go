@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,14 @@ func (c Config) Redacted() []Setting {
 		if v.Kind() == reflect.Struct {
 			for _, m := range members(v.Type()) {
 				walk(v.Field(m.index), join(path, m.name))
+			}
+			return
+		}
+		if v.Kind() == reflect.Map {
+			names := v.MapKeys()
+			slices.SortFunc(names, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+			for _, name := range names {
+				walk(v.MapIndex(name), join(path, name.String()))
 			}
 			return
 		}

@@ -10,15 +10,16 @@ type Duration time.Duration
 
 // Config is the whole file. Every field has a default that works, see Default.
 type Config struct {
-	DataDir     string `yaml:"data_dir"`
-	MemoryLimit Bytes  `yaml:"memory_limit"`
-	HTTP        HTTP   `yaml:"http"`
-	Node        Node   `yaml:"node"`
-	Docker      Docker `yaml:"docker"`
-	Mesos       Mesos  `yaml:"mesos"`
-	Hold        Hold   `yaml:"hold"`
-	Output      Output `yaml:"output"`
-	Log         Log    `yaml:"log"`
+	DataDir     string    `yaml:"data_dir"`
+	MemoryLimit Bytes     `yaml:"memory_limit"`
+	HTTP        HTTP      `yaml:"http"`
+	Node        Node      `yaml:"node"`
+	Docker      Docker    `yaml:"docker"`
+	Mesos       Mesos     `yaml:"mesos"`
+	Hold        Hold      `yaml:"hold"`
+	Output      Output    `yaml:"output"`
+	Collector   Collector `yaml:"collector"`
+	Log         Log       `yaml:"log"`
 
 	places map[string]place // where each key that was set got its value
 }
@@ -98,6 +99,30 @@ type Embedded struct {
 	Path    string   `yaml:"path"`     // "" = <data_dir>/standalone/store.db
 	MaxSize Bytes    `yaml:"max_size"` //
 	MaxAge  Duration `yaml:"max_age"`  //
+}
+
+// Collector is what a collector checks, and for whom.
+type Collector struct {
+	Cluster        string                `yaml:"cluster"`          // the name in labels of series and alerts
+	ChecksFile     string                `yaml:"checks_file"`      // checks by app, host and target; read again when it changes
+	TargetsFiles   []string              `yaml:"targets_files"`    // paths of files in the form of Prometheus' file_sd; * in the last part
+	LabelTargets   []string              `yaml:"label_targets"`    // networks that labels of apps may point to, "10.1.0.0/16"
+	Credentials    map[string]Credential `yaml:"credentials"`      // by the name that checks choose them by
+	Exec           Exec                  `yaml:"exec"`             //
+	AdminTokenFile string                `yaml:"admin_token_file"` // a file with the token that may change the overlay by HTTP; "" = nobody may
+}
+
+// Credential is a name and a password for checks of some apps.
+type Credential struct {
+	Apps         []string `yaml:"apps"` // patterns of ids, "/prod/*"
+	Username     string   `yaml:"username"`
+	PasswordFile string   `yaml:"password_file"`
+}
+
+// Exec says which programs checks may start.
+type Exec struct {
+	Allow string `yaml:"allow"` // the folder below which they are; "" = none may
+	User  string `yaml:"user"`  // whom they run as; "" = nobody if the collector is root, else as the collector
 }
 
 // Log is how the process speaks about itself, on stderr.

@@ -69,3 +69,53 @@ func TestLostUnderWay(t *testing.T) {
 		})
 	}
 }
+
+// TestLostInARow: a log is truncated in place again and again while nothing is
+// answered, and the container goes. Whoever comes next passes over all that is
+// lost, and reads what the last link leads to.
+func TestLostInARow(t *testing.T) {
+	for _, how := range []string{"given back", "killed"} {
+		t.Run(how, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.moody = true
+			c := w.container(0, jsonfile.Options{})
+			s := w.stepper(Config{})
+			c.line(0, "stored")
+			s.rounds(c.id, 2)
+			var under []*flight
+			for n := range 10 {
+				c.line(0, fmt.Sprintf("under way %d", n))
+				under = append(under, s.turn(c.id)...)
+				s.save() // which lets what lies in a new file be sent
+				under = append(under, s.turn(c.id)...)
+				if err := os.Truncate(c.writer.Path(), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(under) < 10 {
+				t.Fatalf("%d batches under way", len(under))
+			}
+			c.line(0, "the last")
+			s.turn(c.id)
+			s.save()
+			if err := os.RemoveAll(jsonfile.Dir(w.root, c.id)); err != nil {
+				t.Fatal(err)
+			}
+			if how == "killed" {
+				s.killed()
+				s = w.stepper(Config{})
+			} else {
+				for _, fl := range under {
+					fl.Return()
+				}
+			}
+			s.gone(c.id)
+			s.rounds(c.id, 4)
+			w.expect(c, 0, "stored", "the last")
+			if s.f.sources[c.id] != nil {
+				t.Error("never forgotten")
+			}
+			s.killed()
+		})
+	}
+}

@@ -242,6 +242,19 @@ func (f *Follower) lose(s *source, g *generation, from int64, why error) {
 	g.close()
 }
 
+// passLost goes on behind the files that are lost, however many follow one another:
+// whoever stopped at one of them would take it for the end of the log.
+func (f *Follower) passLost(s *source) {
+	for s.gen != nil && s.gen.Lost {
+		if s.off < s.gen.LostFrom {
+			f.lose(s, s.gen, s.off, errLostAgain)
+		}
+		if !s.leave() {
+			return
+		}
+	}
+}
+
 // unprove notes that nobody knows what came and went before the first file that
 // the last look has found, or before the youngest one.
 func (s *source) unprove(m *metrics) {

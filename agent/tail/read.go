@@ -82,12 +82,8 @@ func (w *worker) step(s *source) (verdict, error) {
 	}
 	if s.gen == nil {
 		s.enterFirst()
-	} else if s.gen.Lost {
-		if s.off < s.gen.LostFrom {
-			w.f.lose(s, s.gen, s.off, errLostAgain)
-		}
-		s.leave()
 	}
+	w.f.passLost(s)
 	// Whatever happens below, no line may stay in a batch that the next source
 	// would fill.
 	defer w.closeBatches(s)

@@ -365,6 +365,9 @@ func (s *Scheduler) turn(e *entry, n Class) (given bool) {
 	e.phase = running
 	if e.job.Limit > 0 {
 		s.put(e, now.Add(e.job.Limit))
+		if e.index == 0 { // the dispatcher sleeps until what was the first
+			s.nudge()
+		}
 	}
 	s.stats.Started[n]++
 	job, late := e.job, now.Sub(e.began)

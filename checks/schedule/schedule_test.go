@@ -262,3 +262,22 @@ func BenchmarkTurn(b *testing.B) {
 		stop()
 	}
 }
+
+// TestLimitOfTheOnlyJob: nobody else wakes the dispatcher.
+func TestLimitOfTheOnlyJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		var told atomic.Int32
+		s := New(Options{})
+		s.Set([]Job{{ID: "a", Every: 10 * time.Second, Limit: 2 * time.Second, Run: func(context.Context) { <-hang }, GivenUp: func() { told.Add(1) }}})
+		ctx, stop := context.WithCancel(t.Context())
+		go s.Run(ctx)
+		time.Sleep(13 * time.Second) // a turn and the limit
+		if told.Load() != 1 {
+			t.Error("not given up")
+		}
+		close(hang)
+		stop()
+		synctest.Wait()
+	})
+}

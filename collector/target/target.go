@@ -170,6 +170,16 @@ func (f *Finder) ask(ctx context.Context, k *known) {
 	}
 }
 
+// Sources say how each source does.
+func (f *Finder) Sources() (out []Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, k := range f.sources {
+		out = append(out, k.status)
+	}
+	return out
+}
+
 // All is what the sources have found, and how they do. ready says that each of
 // them has answered once.
 func (f *Finder) All() (all Set, sources []Status, ready bool) {

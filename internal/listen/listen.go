@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -54,6 +55,7 @@ type Listener struct {
 	net   net.Listener
 	tls   bool
 	token string
+	free  []string // paths below which no token is needed
 }
 
 // Open takes the port and reads certificate and token.
@@ -106,13 +108,17 @@ func (l *Listener) URL() string {
 	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port)))
 }
 
+// Exempt lets requests below a path, as "/ping/", pass without the token: what
+// answers there has its own way to know who asks.
+func (l *Listener) Exempt(path string) { l.free = append(l.free, path) }
+
 // Close gives the port back without having served.
 func (l *Listener) Close() error { return l.net.Close() }
 
 // Serve is the function Serve for a listener that is open.
 func (l *Listener) Serve(ctx context.Context, handler http.Handler, log *slog.Logger) error {
 	if l.token != "" {
-		handler = requireToken(l.token, handler)
+		handler = requireToken(l.token, l.free, handler)
 	}
 	if l.loopback() {
 		handler = requireLocalHost(handler)
@@ -168,7 +174,7 @@ func (l *Listener) missing() string {
 // password of basic auth, which is what a browser can send), and /healthz,
 // which a scheduler asks without knowing any secret. Hashes are compared, so
 // that the time says nothing about the token, its length neither.
-func requireToken(token string, next http.Handler) http.Handler {
+func requireToken(token string, free []string, next http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, given, basic := r.BasicAuth()
@@ -179,7 +185,8 @@ func requireToken(token string, next http.Handler) http.Handler {
 			}
 		}
 		got := sha256.Sum256([]byte(given))
-		if r.URL.Path == "/healthz" || subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
+		exempt := slices.ContainsFunc(free, func(path string) bool { return strings.HasPrefix(r.URL.Path, path) })
+		if r.URL.Path == "/healthz" || exempt || subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -7,6 +7,7 @@
 package marathon
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -28,6 +29,7 @@ type Server struct {
 	apps    map[string]definition
 	streams map[chan string]bool
 	asked   map[string]int
+	list    string // of all apps, as JSON
 	down    bool
 }
 
@@ -42,6 +44,7 @@ func Start(t testing.TB) *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/apps/", func(w http.ResponseWriter, r *http.Request) { s.app(w, r, "/v2/apps", false) })
 	mux.HandleFunc("GET /v2/pods/", func(w http.ResponseWriter, r *http.Request) { s.app(w, r, "/v2/pods", true) })
+	mux.HandleFunc("GET /v2/apps", s.all)
 	mux.HandleFunc("GET /v2/events", s.events)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -83,6 +86,25 @@ func (s *Server) set(id string, d definition, event string) {
 	defer s.mu.Unlock()
 	s.apps[id] = d
 	s.send(event, fmt.Sprintf(`{"clientIp":"127.0.0.1","uri":"/v2/apps/%s","appDefinition":{"id":%q},"eventType":%q}`, id, id, event))
+}
+
+// List makes the list of all apps: objects as Marathon has them, with their
+// tasks. It has nothing to do with Set.
+func (s *Server) List(apps ...any) {
+	b, err := json.Marshal(map[string]any{"apps": append([]any{}, apps...)})
+	if err != nil {
+		panic("BUG: marathon: an app that cannot be encoded: " + err.Error())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = string(b)
+}
+
+func (s *Server) all(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprint(w, cmp.Or(s.list, `{"apps":[]}`))
 }
 
 // Event sends an event that changes nothing.

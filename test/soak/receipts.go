@@ -25,18 +25,24 @@ type declaration struct {
 	doubt bool
 }
 
-// gap takes in a gap document.
-func (v *verdict) gap(t *history, source []byte) error {
+// gapDocument takes in a gap that is stored.
+func (v *verdict) gapDocument(t *history, source []byte) error {
 	var d receiptDocument
 	if err := json.Unmarshal(source, &d); err != nil {
 		return err
 	}
+	v.gap(t, &d)
+	return nil
+}
+
+// gap takes in a gap, stored or refused for good.
+func (v *verdict) gap(t *history, d *receiptDocument) {
 	v.Gaps++
 	ino, head, ok := parseGeneration(d.Log.File.Generation)
 	g := d.Mesoscope.Gap
 	if g == nil || !ok {
-		v.fail(receipts, t, nil, fmt.Sprintf("a gap document without its gap: %.300s", source))
-		return nil
+		v.fail(receipts, t, nil, fmt.Sprintf("a gap document without its gap: %.300q", d.Message))
+		return
 	}
 	// Of a huge line more than one file may have this name, and a compressed copy
 	// has an inode that nobody noted.
@@ -49,7 +55,6 @@ func (v *verdict) gap(t *history, source []byte) error {
 			v.declare(t, f.N, declaration{from: g.From, doubt: g.Bytes == 0})
 		}
 	}
-	return nil
 }
 
 // declare notes a gap of a file once: each of the hundreds of files of a huge line
@@ -121,8 +126,8 @@ func (v *verdict) unnoticed(t *history, l *truth) bool {
 
 // checkReceipts compares the agent's receipts with the oracle: a final one says
 // how many lines of a stream began in a file. Each file that has its end must
-// have one, unless the agent has lost its memory of it.
-func (v *verdict) checkReceipts() error {
+// have one, stored or refused for good, unless the agent has lost its memory of it.
+func (v *verdict) checkReceipts(refused []receiptDocument) error {
 	docs, err := v.h.sink.Docs(v.h.opt.receiptIndex())
 	if err != nil {
 		return err
@@ -133,14 +138,18 @@ func (v *verdict) checkReceipts() error {
 		stream     string
 	}
 	last := map[key]*receipt.Receipt{}
+	all := slices.Clone(refused)
 	for _, stored := range docs {
 		var d receiptDocument
 		if err := json.Unmarshal(stored.Source, &d); err != nil {
 			return fmt.Errorf("a stored receipt is no JSON: %w", err)
 		}
+		all = append(all, d)
+	}
+	for _, d := range all {
 		t, r := v.by[d.Container.ID], d.Mesoscope.Receipt
 		if t == nil || r == nil {
-			v.fail(receipts, t, nil, fmt.Sprintf("not a receipt, or nobody's: %.300s", stored.Source))
+			v.fail(receipts, t, nil, fmt.Sprintf("not a receipt, or nobody's: %+v", d))
 			continue
 		}
 		v.Receipts++

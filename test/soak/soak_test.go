@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -78,6 +79,8 @@ type stage struct {
 	h *harness
 	c *container
 	f *fakes
+
+	noReceipt bool // none is stored, unless the test does it
 }
 
 // fakes is a sink that holds what a test puts there.
@@ -94,7 +97,7 @@ func newStage(t *testing.T) *stage {
 	h := &harness{dir: dir, data: filepath.Join(dir, "data"), sink: f, counts: map[string]int{}}
 	c := &container{service: "s", spec: writerSpec{Seed: 1, Root: dir, ID: strings.Repeat("ab", 32), Name: "c1", Journal: filepath.Join(dir, "journal")}}
 	h.containers = []*container{c}
-	return &stage{t, h, c, f}
+	return &stage{t: t, h: h, c: c, f: f}
 }
 
 // write notes three lines in file 1 and one more in file 2, and what of them was
@@ -143,6 +146,19 @@ func (s *stage) store(index string, docs ...map[string]any) {
 	}
 }
 
+// refuse puts a document where the agent puts what the store refuses for good.
+func (s *stage) refuse(d map[string]any) {
+	s.noReceipt = true
+	text, err := json.Marshal(map[string]any{"document": d})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	dir := filepath.Join(s.h.data, "agent", "deadletter")
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "000001.ndjson"), append(text, '\n'), 0o600)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 func (s *stage) receipt(total int) map[string]any {
 	return map[string]any{"stream": "stdout", "container": map[string]any{"id": s.c.spec.ID, "name": "c1"}, "service": map[string]any{"name": "s"},
 		"log": map[string]any{"file": map[string]any{"generation": logFile{Ino: 10, Head: 1001}.generation()}}, "@timestamp": "2026-11-24T00:00:00Z",
@@ -180,8 +196,25 @@ func TestVerdict(t *testing.T) {
 			make: func(_ *stage, d []map[string]any) []map[string]any { return slices.Delete(d, 2, 3) }},
 		{name: "destroyed, and declared", lost: []lostPart{destroyed},
 			make: func(s *stage, d []map[string]any) []map[string]any { return append(slices.Delete(d, 2, 3), s.gap()) }},
+		{name: "destroyed, and the gap is among the dead letters", lost: []lostPart{destroyed},
+			make: func(s *stage, d []map[string]any) []map[string]any {
+				s.refuse(s.gap())
+				return slices.Delete(d, 2, 3)
+			}},
 		{name: "a receipt counts otherwise", want: []string{receipts}, make: func(s *stage, d []map[string]any) []map[string]any {
 			s.store(s.h.opt.receiptIndex(), s.receipt(2))
+			return d
+		}},
+		{name: "a receipt that is refused", make: func(s *stage, d []map[string]any) []map[string]any {
+			s.refuse(s.receipt(3))
+			return d
+		}},
+		{name: "a receipt that is refused counts otherwise", want: []string{receipts}, make: func(s *stage, d []map[string]any) []map[string]any {
+			s.refuse(s.receipt(2))
+			return d
+		}},
+		{name: "no receipt", want: []string{receipts}, make: func(s *stage, d []map[string]any) []map[string]any {
+			s.noReceipt = true
 			return d
 		}},
 		{name: "the checkpoint was ahead", want: []string{ahead}, make: func(s *stage, d []map[string]any) []map[string]any {
@@ -197,7 +230,7 @@ func TestVerdict(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t)
 			docs := c.make(s, s.write(c.lost...))
-			if len(s.f.docs[s.h.opt.receiptIndex()]) == 0 && c.lost == nil {
+			if len(s.f.docs[s.h.opt.receiptIndex()]) == 0 && c.lost == nil && !s.noReceipt {
 				s.store(s.h.opt.receiptIndex(), s.receipt(3))
 			}
 			s.store(s.h.opt.linesIndex(), docs...)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -119,7 +118,8 @@ func (h *harness) judge(partial bool) (*verdict, error) {
 			}
 		}
 	}
-	if err := v.deadLetters(); err != nil {
+	refused, err := v.deadLetters()
+	if err != nil {
 		return nil, err
 	}
 	for _, t := range v.by {
@@ -130,7 +130,7 @@ func (h *harness) judge(partial bool) (*verdict, error) {
 	if partial {
 		return v, nil
 	}
-	return v, v.checkReceipts()
+	return v, v.checkReceipts(refused)
 }
 
 // document looks at one stored document; remnants: for nothing but these, which
@@ -154,7 +154,7 @@ func (v *verdict) document(stored fakees.Doc, remnants bool) error {
 		v.fail(unknown, nil, nil, fmt.Sprintf("no container has the id of %.300s", stored.Source))
 		return nil
 	case d.Event.Kind == "pipeline_error":
-		return v.gap(t, stored.Source)
+		return v.gapDocument(t, stored.Source)
 	}
 	l := t.times[d.Time.UnixNano()]
 	if l == nil && v.partial {
@@ -297,37 +297,6 @@ func (v *verdict) historyOf(l *truth) *history {
 	for _, t := range v.by {
 		if t.times[l.Time] == l {
 			return t
-		}
-	}
-	return nil
-}
-
-// deadLetters takes in what the store refused for good.
-func (v *verdict) deadLetters() error {
-	files, err := filepath.Glob(filepath.Join(v.h.data, "agent", "deadletter*", "*.ndjson"))
-	if err != nil {
-		return err
-	}
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		for row := range bytes.Lines(text) {
-			var letter struct {
-				Document document `json:"document"`
-			}
-			if json.Unmarshal(row, &letter) != nil {
-				continue // torn by a kill: it never counted
-			}
-			t := v.by[letter.Document.Container.ID]
-			if t == nil {
-				continue // a receipt's
-			}
-			if l := t.times[letter.Document.Time.UnixNano()]; l != nil {
-				l.dead = true
-				v.Dead++
-			}
 		}
 	}
 	return nil
