@@ -110,6 +110,18 @@ type Collector struct {
 	Credentials    map[string]Credential `yaml:"credentials"`      // by the name that checks choose them by
 	Exec           Exec                  `yaml:"exec"`             //
 	AdminTokenFile string                `yaml:"admin_token_file"` // a file with the token that may change the overlay by HTTP; "" = nobody may
+	URL            string                `yaml:"url"`              // how people reach the collector; stands in alerts
+	Alertmanager   []string              `yaml:"alertmanager"`     // URLs; each gets all alerts
+	// AlertmanagerCredentialsFile holds a name and a password for all of them.
+	AlertmanagerCredentialsFile string `yaml:"alertmanager_credentials_file"`
+	Nagios                      Nagios `yaml:"nagios"`
+}
+
+// Nagios says where passive results go.
+type Nagios struct {
+	NRDP        string `yaml:"nrdp"`         // a URL
+	TokenFile   string `yaml:"token_file"`   // a file with the token of NRDP
+	CommandFile string `yaml:"command_file"` // the named pipe of Nagios on this machine
 }
 
 // Credential is a name and a password for checks of some apps.

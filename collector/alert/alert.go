@@ -73,9 +73,12 @@ type Options struct {
 	// Alertmanagers are URLs without /api/v2/alerts; all of them get everything.
 	// None: there is only the gauge.
 	Alertmanagers []string
-	Transport     http.RoundTripper // nil: the network
-	Registry      prometheus.Registerer
-	Log           *slog.Logger
+	// Username and Password are for all of them, as basic authentication; "" is
+	// none.
+	Username, Password string
+	Transport          http.RoundTripper // nil: the network
+	Registry           prometheus.Registerer
+	Log                *slog.Logger
 }
 
 // Alerts are all alerts of one collector. It is a prometheus.Collector of them.

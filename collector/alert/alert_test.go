@@ -66,6 +66,9 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Path != "/api/v2/alerts" || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
 		w.t.Errorf("%s %s", r.Method, r.URL)
 	}
+	if name, password, _ := r.BasicAuth(); name != "me" || password != "secret" {
+		w.t.Errorf("sent as %q with %q", name, password)
+	}
 	var list []postable
 	if err := json.NewDecoder(r.Body).Decode(&list); err != nil {
 		w.t.Error(err)
@@ -131,6 +134,7 @@ func (w *world) begin() {
 	w.reg = prometheus.NewRegistry()
 	var err error
 	w.alerts, err = New(Options{
+		Username: "me", Password: "secret",
 		Cluster: "c1", Collector: "col-1", Alertmanagers: urls, Transport: w, Registry: w.reg, Log: slog.New(slog.NewTextHandler(&w.said, nil)),
 		Events: func(yield func(check.Event) bool) {
 			for _, e := range w.list() {

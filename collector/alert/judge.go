@@ -124,7 +124,11 @@ func (j *judge) checkNotes(e check.Event) map[string]string {
 	if e.From != "" {
 		fmt.Fprintf(&d, "declared by: %s\n", e.From)
 	}
-	return labels("summary", fmt.Sprintf("%s of %s is %s: %s", e.Name, what, e.State.Status, text),
+	summary := fmt.Sprintf("%s of %s is %s", e.Name, what, e.State.Status)
+	if text != "" { // there is none before the first result of a new process
+		summary += ": " + text
+	}
+	return labels("summary", summary,
 		"description", strings.TrimSpace(d.String()), "runbook", e.Owner.Runbook, "tip", e.Owner.Tip, "evidence_url", j.link(e), "verdict", verdict(e), "task_id", e.Task)
 }
 

@@ -36,7 +36,9 @@ var retries = backoff.Exponential{First: time.Second, Max: every}
 // A sender keeps one Alertmanager up to date. One that is away or slow holds up
 // no other.
 type sender struct {
-	url, name string // name is the URL without credentials
+	url, name string // name is the URL without its path
+	username  string
+	password  string
 	client    *http.Client
 	log       *slog.Logger
 	metrics   *metrics
@@ -63,7 +65,7 @@ func newSender(address string, o Options, m *metrics) (*sender, error) {
 	name := u.Scheme + "://" + u.Host
 	m.begin(name)
 	return &sender{
-		url: u.String(), name: name, client: &http.Client{Transport: o.Transport, Timeout: timeout}, log: o.Log, metrics: m,
+		url: u.String(), name: name, username: o.Username, password: o.Password, client: &http.Client{Transport: o.Transport, Timeout: timeout}, log: o.Log, metrics: m,
 		changed: make(chan struct{}, 1), sent: map[string]sent{},
 	}, nil
 }
@@ -219,6 +221,9 @@ func (s *sender) request(ctx context.Context, alerts []Alert) (status int, reaso
 		return 0, "", fmt.Errorf("POST to %s: %w", s.name, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if s.username != "" {
+		req.SetBasicAuth(s.username, s.password)
+	}
 	res, err := s.client.Do(req)
 	if err != nil {
 		return 0, "", err // names the URL, without password

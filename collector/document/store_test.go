@@ -58,14 +58,14 @@ func TestEmbeddedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	w, err := New(Options{Namespace: "default", Vantage: "col-1", Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
 	in := make(chan *record.Batch)
 	sunk := make(chan error, 1)
 	go func() { sunk <- shipper.NewEmbedded(file, nil, log).Run(t.Context(), in) }()
-	for range 2 {
+	for range 2 { // the second one has been here before, and was killed
+		w, err := New(Options{Namespace: "default", Vantage: "col-1", Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
 		changes(w)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -110,6 +110,10 @@ func (w *Writer) Changed(e check.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id := ID(e)
+	if w.over {
+		w.dropped.WithLabelValues(dropEnd).Inc()
+		return
+	}
 	if w.there[id] { // it has begun to flap, say: its status is the same
 		return
 	}
