@@ -3,18 +3,11 @@
 package alert
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"maps"
-	"net"
-	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,26 +17,12 @@ import (
 
 	"mesoscope/collector/check"
 	"mesoscope/collector/state"
+	real "mesoscope/test/prometheus"
 )
-
-// tool is a program of Debian's packages prometheus and prometheus-alertmanager.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	what := fmt.Sprintf("%s is missing: apt-get install prometheus prometheus-alertmanager", name)
-	if os.Getenv("CI") != "" || os.Getenv("MESOSCOPE_TEST_CI") != "" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-	return ""
-}
 
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	out, err := exec.Command(tool(t, name), args...).CombinedOutput()
+	out, err := exec.Command(real.Tool(t, name), args...).CombinedOutput()
 	if err != nil {
 		t.Errorf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
@@ -63,7 +42,7 @@ func TestDeployedFiles(t *testing.T) {
 	run(t, "promtool", append([]string{"check", "rules"}, rules...)...)
 	run(t, "promtool", append([]string{"test", "rules"}, tests...)...)
 	run(t, "promtool", "check", "config", deploy+"prometheus/scrape.yml")
-	am := deploy + "alertmanager/alertmanager.yml"
+	am := configuration
 	run(t, "amtool", "check-config", am)
 	for _, c := range []struct{ receiver, labels string }{
 		{"deadman", "alertname=Watchdog collector=col-1"},
@@ -82,122 +61,8 @@ func TestDeployedFiles(t *testing.T) {
 	}
 }
 
-// An alertmanager is a real one with the configuration that we ship.
-type alertmanager struct {
-	t   *testing.T
-	url string
-}
-
-func startAlertmanager(t *testing.T) *alertmanager {
-	t.Helper()
-	bin := tool(t, "prometheus-alertmanager")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(bin, "--config.file", deploy+"alertmanager/alertmanager.yml", "--storage.path", t.TempDir(),
-		"--web.listen-address", address, "--cluster.listen-address=")
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { cmd.Wait(); close(done) }()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-done
-		if t.Failed() {
-			t.Log(said.String())
-		}
-	})
-	a := &alertmanager{t, "http://" + address}
-	a.until("it is ready", func() bool {
-		res, err := http.Get(a.url + "/-/ready")
-		if err == nil {
-			res.Body.Close()
-		}
-		return err == nil && res.StatusCode == 200
-	})
-	return a
-}
-
-func (a *alertmanager) until(what string, ok func() bool) {
-	a.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			text, _ := json.MarshalIndent(a.alerts(), "", " ")
-			a.t.Fatalf("not within a minute: %s\n%s", what, text)
-		}
-	}
-}
-
-// A told is an alert as Alertmanager tells it.
-type told struct {
-	Labels      map[string]string
-	Annotations map[string]string
-	StartsAt    time.Time
-	Status      struct {
-		State       string // active, suppressed
-		InhibitedBy []string
-	}
-	Receivers []struct{ Name string }
-}
-
-func (a *alertmanager) alerts() (list []told) {
-	res, err := http.Get(a.url + "/api/v2/alerts")
-	if err != nil {
-		return nil
-	}
-	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(&list); err != nil {
-		a.t.Error(err)
-	}
-	return list
-}
-
-// states are "name severity key:state" of all alerts that fire, but Watchdog.
-func (a *alertmanager) states() string {
-	var out []string
-	for _, x := range a.alerts() {
-		if l := x.Labels; l["alertname"] != Watchdog {
-			out = append(out, fmt.Sprintf("%s %s %s%s: %s", l["alertname"], l["severity"], l["check"], l["host"], x.Status.State))
-		}
-	}
-	slices.Sort(out)
-	return strings.Join(out, "\n")
-}
-
-func (a *alertmanager) want(what string, states ...string) {
-	a.t.Helper()
-	want := strings.Join(states, "\n")
-	defer func() {
-		if a.t.Failed() {
-			a.t.Logf("want\n%s\ngot\n%s", want, a.states())
-		}
-	}()
-	a.until(what, func() bool { return a.states() == want })
-}
-
-// post sends alerts past the collector, for those that it does not make yet.
-func (a *alertmanager) post(list ...map[string]string) {
-	a.t.Helper()
-	var body []postable
-	for _, l := range list {
-		body = append(body, postable{Labels: l, StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour)})
-	}
-	text, _ := json.Marshal(body)
-	res, err := http.Post(a.url+"/api/v2/alerts", "application/json", bytes.NewReader(text))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	res.Body.Close()
-	if res.StatusCode != 200 {
-		a.t.Fatalf("alerts are answered %s", res.Status)
-	}
-}
+// configuration is the one that we ship.
+const configuration = deploy + "alertmanager/alertmanager.yml"
 
 // feed runs Alerts against a real Alertmanager.
 type feed struct {
@@ -256,8 +121,8 @@ func (f *feed) set(apps []check.App, events ...check.Event) {
 // TestRealAlertmanager: alarms arrive with the right labels, hold each other
 // back as they should, and end when all is well.
 func TestRealAlertmanager(t *testing.T) {
-	am := startAlertmanager(t)
-	f := startFeed(t, am.url)
+	am := real.StartAlertmanager(t, configuration)
+	f := startFeed(t, am.URL)
 	on := func(id, host string, s state.Status) check.Event {
 		e := event(id, bad(s, time.Minute))
 		e.Host = host
@@ -271,11 +136,12 @@ func TestRealAlertmanager(t *testing.T) {
 
 	first := on("1", "n1", state.Critical)
 	f.set(nil, first)
-	am.want("the alarm arrives", "CheckFailed critical healthn1: active")
-	for _, x := range am.alerts() {
-		if x.Labels["alertname"] == Watchdog {
-			continue
-		}
+	am.Want("the alarm arrives", "CheckFailed critical health n1: active")
+	list, err := am.Alerts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range list {
 		want := map[string]string{"alertname": "CheckFailed", "cluster": "c1", "app": "/prod/web", "check": "health", "kind": "http", "host": "n1", "slot": "0", "framework": "marathon", "team": "shop", "severity": "critical", "page": "true"}
 		if !maps.Equal(x.Labels, want) || !strings.Contains(x.Annotations["summary"], "connection refused") || x.Receivers[0].Name != "pager" {
 			t.Errorf("it is %+v, want labels %v", x, want)
@@ -285,50 +151,50 @@ func TestRealAlertmanager(t *testing.T) {
 		}
 	}
 	f.set(nil)
-	am.want("mended", "")
+	am.Want("mended")
 
 	f.set([]check.App{{ID: "/prod/web", Framework: "marathon", Expected: 2, Running: 2}}, on("1", "n1", state.Critical), on("2", "n2", state.Critical), static("door"))
-	am.want("AppDown holds its checks back, and no other one",
-		"AppDown critical : active", "CheckFailed critical door: active", "CheckFailed critical healthn1: suppressed", "CheckFailed critical healthn2: suppressed")
+	am.Want("AppDown holds its checks back, and no other one",
+		"AppDown critical: active", "CheckFailed critical door: active", "CheckFailed critical health n1: suppressed", "CheckFailed critical health n2: suppressed")
 	f.set([]check.App{{ID: "/prod/web", Framework: "marathon", Expected: 2, Running: 2, Reachable: 1, Minimum: 1}}, on("1", "n1", state.Critical))
-	am.want("AppDegraded does too", "AppDegraded critical : active", "CheckFailed critical healthn1: suppressed")
+	am.Want("AppDegraded does too", "AppDegraded critical: active", "CheckFailed critical health n1: suppressed")
 
 	worse := on("1", "n1", state.Critical)
 	worse.State.Previous = state.Warning
 	door := static("door")
 	door.State.Previous = state.Warning
 	f.set(nil, worse, door, on("2", "n2", state.Warning))
-	am.want("critical holds the warning of the same check back",
-		"CheckFailed critical door: active", "CheckFailed critical healthn1: active", "CheckFailed warning door: suppressed",
-		"CheckFailed warning healthn1: suppressed", "CheckFailed warning healthn2: active")
+	am.Want("critical holds the warning of the same check back",
+		"CheckFailed critical door: active", "CheckFailed critical health n1: active", "CheckFailed warning door: suppressed",
+		"CheckFailed warning health n1: suppressed", "CheckFailed warning health n2: active")
 
 	// A cause that lacks the label holds nothing back, nor does it reach what
 	// lacks the label.
 	f.set(nil, on("1", "n1", state.Critical), static("door"))
-	am.want("two checks", "CheckFailed critical door: active", "CheckFailed critical healthn1: active")
-	am.post(map[string]string{"alertname": "HostDown", "cluster": "c1"}, map[string]string{"alertname": "DeployRunning", "cluster": "c1"},
+	am.Want("two checks", "CheckFailed critical door: active", "CheckFailed critical health n1: active")
+	am.Post(map[string]string{"alertname": "HostDown", "cluster": "c1"}, map[string]string{"alertname": "DeployRunning", "cluster": "c1"},
 		map[string]string{"alertname": "MaintenanceActive", "host": "n1"}, map[string]string{"alertname": AppDown, "cluster": "c1", "severity": "critical"})
-	am.want("causes without host or app", "AppDown critical : active", "CheckFailed critical door: active", "CheckFailed critical healthn1: active",
-		"DeployRunning  : active", "HostDown  : active", "MaintenanceActive  n1: active")
-	am.post(map[string]string{"alertname": "HostDown", "cluster": "c1", "host": "n1"})
-	am.want("a dead host", "AppDown critical : active", "CheckFailed critical door: active", "CheckFailed critical healthn1: suppressed",
-		"DeployRunning  : active", "HostDown  : active", "HostDown  n1: active", "MaintenanceActive  n1: active")
+	am.Want("causes without host or app", "AppDown critical: active", "CheckFailed critical door: active", "CheckFailed critical health n1: active",
+		"DeployRunning: active", "HostDown: active", "MaintenanceActive n1: active")
+	am.Post(map[string]string{"alertname": "HostDown", "cluster": "c1", "host": "n1"})
+	am.Want("a dead host", "AppDown critical: active", "CheckFailed critical door: active", "CheckFailed critical health n1: suppressed",
+		"DeployRunning: active", "HostDown: active", "HostDown n1: active", "MaintenanceActive n1: active")
 }
 
 // TestDeploymentHoldsBack: a deployment holds back what it disturbs, but never
 // that nothing is left.
 func TestDeploymentHoldsBack(t *testing.T) {
-	am := startAlertmanager(t)
+	am := real.StartAlertmanager(t, configuration)
 	app := func(name string) map[string]string {
 		return map[string]string{"alertname": name, "cluster": "c1", "app": "/prod/web", "severity": "critical"}
 	}
 	host := func(name string) map[string]string {
 		return map[string]string{"alertname": name, "cluster": "c1", "host": "n1", "severity": "critical"}
 	}
-	am.post(app("DeployRunning"), app("DeploymentStuck"), app(AppDegraded), host("MaintenanceActive"), host("HostDown"), host("AgentSilent"))
-	am.want("causes and consequences", "AgentSilent critical n1: suppressed", "AppDegraded critical : suppressed", "DeployRunning critical : active",
-		"DeploymentStuck critical : active", "HostDown critical n1: suppressed", "MaintenanceActive critical n1: active")
-	am.post(app(AppDown))
-	am.want("none is left", "AgentSilent critical n1: suppressed", "AppDegraded critical : suppressed", "AppDown critical : active", "DeployRunning critical : active",
-		"DeploymentStuck critical : active", "HostDown critical n1: suppressed", "MaintenanceActive critical n1: active")
+	am.Post(app("DeployRunning"), app("DeploymentStuck"), app(AppDegraded), host("MaintenanceActive"), host("HostDown"), host("AgentSilent"))
+	am.Want("causes and consequences", "AgentSilent critical n1: suppressed", "AppDegraded critical: suppressed", "DeployRunning critical: active",
+		"DeploymentStuck critical: active", "HostDown critical n1: suppressed", "MaintenanceActive critical n1: active")
+	am.Post(app(AppDown))
+	am.Want("none is left", "AgentSilent critical n1: suppressed", "AppDegraded critical: suppressed", "AppDown critical: active", "DeployRunning critical: active",
+		"DeploymentStuck critical: active", "HostDown critical n1: suppressed", "MaintenanceActive critical n1: active")
 }
