@@ -89,6 +89,7 @@ type Alerts struct {
 	gauge   *prometheus.Desc
 
 	mu      sync.Mutex
+	begun   time.Time // the first look
 	book    map[string]*Alert
 	waiting map[string]time.Time // by key: since when something bad is that is no alert yet
 }

@@ -17,6 +17,9 @@ const (
 	// resolved is how long the end of an alert is told: as long as any
 	// Alertmanager may have been away and still hold it for firing.
 	resolved = 5 * time.Minute
+	// young is how long a new process looks at all checks each second: nobody
+	// tells it that those of before are found again.
+	young = time.Minute
 )
 
 // Run makes alerts and sends them until ctx ends. It tells nobody that it ends:
@@ -52,7 +55,16 @@ func (a *Alerts) Run(ctx context.Context) {
 func (a *Alerts) look(now time.Time) (next time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	j := judge{Options: a.o, now: now, next: now.Add(every), waiting: a.waiting, known: a.book, wanted: map[string]*Alert{}, still: map[string]time.Time{}}
+	if a.begun.IsZero() {
+		a.begun = now
+	}
+	j := judge{
+		Options: a.o, begun: a.begun, now: now, next: now.Add(every), waiting: a.waiting, known: a.book,
+		wanted: map[string]*Alert{}, ended: map[string]*Alert{}, still: map[string]time.Time{},
+	}
+	if now.Sub(a.begun) < young {
+		j.next = now.Add(settle)
+	}
 	j.all()
 	a.waiting = j.still
 	for key, x := range j.wanted {
@@ -65,6 +77,11 @@ func (a *Alerts) look(now time.Time) (next time.Time) {
 			a.book[key] = x
 		default:
 			x.version = was.version + 1
+			a.book[key] = x
+		}
+	}
+	for key, x := range j.ended {
+		if a.book[key] == nil {
 			a.book[key] = x
 		}
 	}

@@ -25,9 +25,11 @@ const (
 // A judge finds out which alerts there should be.
 type judge struct {
 	Options
+	begun          time.Time // the first look of this process
 	now, next      time.Time
 	known          map[string]*Alert    // of the last time
 	wanted         map[string]*Alert    // of this time
+	ended          map[string]*Alert    // by what was known before this process
 	waiting, still map[string]time.Time // what is bad and no alert yet: of the last and of this time
 	troubles       map[string]time.Time // by app: the first bad result of what is critical now
 }
@@ -54,9 +56,12 @@ func (j *judge) all() {
 // event judges one check.
 func (j *judge) event(e check.Event) {
 	s := e.State
-	// What only the image's name suggests may be no such thing at all.
-	if !s.Status.Bad() || e.Guessed && s.LastGood.IsZero() {
+	if !s.Status.Bad() {
+		j.mended(e)
 		return
+	}
+	if e.Guessed && s.LastGood.IsZero() {
+		return // what only the image's name suggests may be no such thing at all
 	}
 	begin := s.FirstBad
 	if begin.IsZero() {
@@ -69,6 +74,18 @@ func (j *judge) event(e check.Event) {
 			}
 		}
 		j.when(begin, begin.Add(e.Owner.AlertAfter), &Alert{Labels: j.checkLabels(e, severity), Annotations: j.checkNotes(e), Link: j.link(e)})
+	}
+}
+
+// mended ends alerts that the process before this one may have sent.
+func (j *judge) mended(e check.Event) {
+	s := e.State
+	if s.Status != state.OK || !s.Previous.Bad() || s.Since.After(j.begun.Add(young)) || j.now.Sub(s.Since) > resolved {
+		return
+	}
+	for _, severity := range []string{critical, warning} {
+		x := &Alert{Labels: j.checkLabels(e, severity), Annotations: j.checkNotes(e), StartsAt: s.Since, EndsAt: s.Since, Link: j.link(e)}
+		j.ended[x.key()] = x
 	}
 }
 

@@ -8,7 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,12 +46,39 @@ func collector(t *testing.T, cfg config.Elasticsearch, name string) *Writer {
 	return w
 }
 
+// A cable leads to a server, and can be cut.
+type cable struct {
+	*httputil.ReverseProxy
+	cut  atomic.Bool
+	lost atomic.Int64
+}
+
+func (c *cable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c.cut.Load() {
+		c.lost.Add(1)
+		panic(http.ErrAbortHandler) // the connection ends without an answer
+	}
+	c.ReverseProxy.ServeHTTP(w, r)
+}
+
+func mustParse(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
 // TestElasticsearch: changes become documents that can be found, once each,
 // whoever saw them, also those from while the server was away.
 func TestElasticsearch(t *testing.T) {
 	es := elasticsearch.Start(t, elasticsearch.Options{})
 	cfg := config.DefaultElasticsearch()
-	cfg.Hosts, cfg.Retention = []string{es.URL}, 0
+	cable := &cable{ReverseProxy: httputil.NewSingleHostReverseProxy(mustParse(t, es.URL))}
+	proxy := httptest.NewServer(cable)
+	t.Cleanup(proxy.Close)
+	cfg.Hosts, cfg.Retention = []string{proxy.URL}, 0
 	client, err := shipper.NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -105,11 +136,15 @@ func TestElasticsearch(t *testing.T) {
 		}
 	}
 
-	es.Stop()
+	cable.cut.Store(true)
 	for n := range 500 {
 		one.Changed(event(fmt.Sprint("held-", n), state.Critical))
 	}
-	es.Again()
+	until("the writer has noticed", func() bool { return cable.lost.Load() > 3 })
+	if n := count(); n != 3 {
+		t.Errorf("%d documents came through a cable that is cut", n)
+	}
+	cable.cut.Store(false)
 	until("what was held arrives", func() bool { return count() == 503 })
 	until("nothing is left", func() bool { one.mu.Lock(); defer one.mu.Unlock(); return len(one.there) == 0 })
 	for _, reason := range []string{dropFull, dropEnd, dropBroken} {
