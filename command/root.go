@@ -15,7 +15,7 @@ import (
 type Root struct {
 	Standalone  Standalone  `cmd:"" group:"run" help:"All that one Docker host needs in one process: follow, store, search, page." example:"mesoscope standalone"`
 	Agent       Agent       `cmd:"" group:"run" help:"Follow every container of this node and send its lines to Elasticsearch." example:"mesoscope agent --config mesoscope.yml"`
-	Collector   Collector   `cmd:"" group:"run" help:"Find every application of the cluster, check it in its own protocol, and tell Prometheus." example:"mesoscope collector --config mesoscope.yml"`
+	Collector   Collector   `cmd:"" group:"run" help:"Find every application of the cluster, check it in its own protocol, and tell Prometheus, Alertmanager, Nagios and Elasticsearch." example:"mesoscope collector --config mesoscope.yml"`
 	DemoService DemoService `cmd:"" hidden:""`
 
 	Logs           Logs           `cmd:"" group:"look" help:"Search stored lines and follow new ones." example:"mesoscope logs -f --app /prod/web 'message: timeout and not log.level: debug'"`
