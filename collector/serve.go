@@ -40,7 +40,7 @@ const AdminHeader = "Mesoscope-Admin-Token"
 //	GET  /readyz                         200 when discovery has succeeded once
 //	POST /-/reload                       read the configuration again; 400 with what is wrong with it
 //	GET  /api/v1/checks                  a list of status.Check, the worst first; ?app=PATTERN &status=CRITICAL
-//	GET  /api/v1/status                  status.Status
+//	GET  /api/v1/status, /api/v1/collector   status.Status
 //	GET  /api/v1/explain/checks          a list of status.Explained, for ?app=PATTERN
 //	GET, PUT, DELETE /api/v1/overlay/apps/<escaped id>   an entry of the overlay; with the admin token
 func (c *Collector) Handler(e Endpoints) http.Handler {
@@ -70,7 +70,9 @@ func (c *Collector) Handler(e Endpoints) http.Handler {
 		}
 		writeJSON(w, list)
 	})
-	mux.HandleFunc("GET "+status.StatusPath, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, c.Status()) })
+	for _, path := range []string{status.StatusPath, status.CollectorPath} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, c.Status()) })
+	}
 	mux.HandleFunc("GET "+status.ExplainPath, func(w http.ResponseWriter, r *http.Request) {
 		app := r.FormValue("app")
 		if app == "" {

@@ -14,6 +14,7 @@ import (
 
 	"mesoscope/agent"
 	"mesoscope/agent/status"
+	"mesoscope/collector"
 	"mesoscope/config"
 	"mesoscope/demo"
 	"mesoscope/embedded"
@@ -54,6 +55,9 @@ func (c Standalone) Run(io IO) error {
 		if err := s.followDocker(true, s.registry); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
+		if err := s.addChecks(ctx, r); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
 		return func() error {
 			fmt.Fprintf(io.Out, "The page:      %s\nThe terminal:  mesoscope logs -f%s\n", s.listener.URL(), s.storeFlag())
 			return errors.Join(s.run(ctx, s.handler(r)), s.close())
@@ -68,6 +72,9 @@ type standalone struct {
 	file    *embedded.Store // nil: the lines go to Elasticsearch
 	dataset string
 	space   string
+
+	checks       *collector.Collector // nil: this one checks nothing
+	checkHandler http.Handler
 }
 
 func newStandalone(cfg config.Config, log *slog.Logger, r *reloads) (*standalone, error) {
@@ -131,11 +138,32 @@ func (s *standalone) followDocker(hold bool, reg prometheus.Registerer) error {
 	})
 }
 
+// run works until ctx ends.
+func (s *standalone) run(ctx context.Context, handler http.Handler) error {
+	if s.checks == nil {
+		return s.process.run(ctx, handler)
+	}
+	checking, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- s.checks.Run(checking) }()
+	err := s.process.run(ctx, handler)
+	stop()
+	return errors.Join(err, <-ended)
+}
+
 func (s *standalone) handler(r *reloads) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.New(s.store, web.Options{}))
 	ours := agent.Handler(s.endpoints(r))
-	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/-/reload", status.StatusPath, status.SourcesPath, status.ExplainPath, status.UsagePath, status.InstancesPath} {
+	if s.checks == nil {
+		mux.Handle("/metrics", ours)
+	} else {
+		for _, path := range checkPaths {
+			mux.Handle(path, s.checkHandler)
+		}
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/-/reload", status.StatusPath, status.SourcesPath, status.ExplainPath, status.UsagePath, status.InstancesPath} {
 		mux.Handle(path, ours)
 	}
 	return mux

@@ -152,7 +152,16 @@ func askOne(ctx context.Context, client *http.Client, u string) (answered, error
 	if err := decode(raw, &r.Status); err != nil {
 		return nil, err
 	}
-	return r, get(ctx, client, u+status.SourcesPath, &r.Sources)
+	if err := get(ctx, client, u+status.SourcesPath, &r.Sources); err != nil {
+		return nil, err
+	}
+	// A standalone is a collector, too; an agent is not.
+	c := &checkReport{url: u}
+	if get(ctx, client, u+checkstatus.CollectorPath, &c.Status) == nil && c.Status.Kind == checkstatus.Kind {
+		r.checks = c
+		return r, get(ctx, client, u+checkstatus.ChecksPath, &c.Checks)
+	}
+	return r, nil
 }
 
 func decode(raw []byte, v any) error {

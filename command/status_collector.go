@@ -52,34 +52,40 @@ func (r *checkReport) text(w io.Writer, all bool) error {
 		fmt.Fprintf(&b, "  ! %s\n", clean(p))
 	}
 	b.WriteString("\n")
-	r.table(&b, all)
+	r.body(&b, all)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// body is what stands below the collector's own problems.
+func (r *checkReport) body(b *strings.Builder, all bool) {
+	s := r.Status
+	r.table(b, all)
 	for i, a := range s.Apps {
 		if i == maxRows && !all {
-			fmt.Fprintf(&b, "… and %s more apps; --all shows them\n", count(int64(len(s.Apps)-i)))
+			fmt.Fprintf(b, "… and %s more apps; --all shows them\n", count(int64(len(s.Apps)-i)))
 			break
 		}
-		fmt.Fprintf(&b, "app     %s: %d of %d instances run, %d can be reached\n", clean(a.ID), a.Running, a.Expected, a.Reachable)
+		fmt.Fprintf(b, "app     %s: %d of %d instances run, %d can be reached\n", clean(a.ID), a.Running, a.Expected, a.Reachable)
 	}
 	for i, f := range s.Findings {
 		if i == maxRows && !all {
-			fmt.Fprintf(&b, "… and %s more; --all shows them\n", count(int64(len(s.Findings)-i)))
+			fmt.Fprintf(b, "… and %s more; --all shows them\n", count(int64(len(s.Findings)-i)))
 			break
 		}
 		whose := f.App
 		if whose == "" {
 			whose = f.Host
 		}
-		fmt.Fprintf(&b, "refused %s %s: %s\n", clean(whose), clean(f.Check), short(clean(f.Text), 200))
+		fmt.Fprintf(b, "refused %s %s: %s\n", clean(whose), clean(f.Check), short(clean(f.Text), 200))
 	}
 	for _, s := range s.Sources {
 		state := "answers"
 		if s.Error != "" {
 			state = "fails: " + short(clean(s.Error), 120)
 		}
-		fmt.Fprintf(&b, "source  %s: %s, %s\n", clean(s.Source), many(s.Instances, "instance"), state)
+		fmt.Fprintf(b, "source  %s: %s, %s\n", clean(s.Source), many(s.Instances, "instance"), state)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // table prints what is not OK, or all.

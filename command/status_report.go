@@ -23,11 +23,15 @@ type report struct {
 	url     string
 	Status  status.Status
 	Sources []status.Source
+	checks  *checkReport // of a standalone, which checks as well; else nil
 }
 
 // problems are all the things that are wrong, the process' own words first.
 func (r *report) problems() []string {
 	out := slices.Clone(r.Status.Problems)
+	if r.checks != nil {
+		out = append(out, r.checks.Status.Problems...)
+	}
 	add := func(s string) {
 		if !slices.Contains(out, s) {
 			out = append(out, s)
@@ -54,7 +58,7 @@ func (r *report) problems() []string {
 	return out
 }
 
-func (r *report) bad() bool { return len(r.problems()) > 0 }
+func (r *report) bad() bool { return len(r.problems()) > 0 || r.checks != nil && r.checks.bad() }
 
 // json prints one object a line.
 func (r *report) json(w io.Writer) error {
@@ -64,6 +68,17 @@ func (r *report) json(w io.Writer) error {
 	}
 	for _, s := range r.Sources {
 		if err := out.Encode(map[string]any{"source": s}); err != nil {
+			return err
+		}
+	}
+	if r.checks == nil {
+		return nil
+	}
+	if err := out.Encode(map[string]any{"collector": r.checks.Status}); err != nil {
+		return err
+	}
+	for _, c := range r.checks.Checks {
+		if err := out.Encode(map[string]any{"check": c}); err != nil {
 			return err
 		}
 	}
@@ -77,6 +92,10 @@ func (r *report) text(w io.Writer, all bool) error {
 	fmt.Fprintf(&b, "mesoscope %s on %s (%s), up %s\n", clean(s.Version), clean(s.Node), r.url, ago(s.UptimeSeconds))
 	for _, p := range r.problems() {
 		fmt.Fprintf(&b, "  ! %s\n", clean(p))
+	}
+	if r.checks != nil && r.checks.Status.Checks+len(r.checks.Status.Findings) > 0 {
+		b.WriteString("\n")
+		r.checks.body(&b, all)
 	}
 	fmt.Fprintf(&b, "\noutput  %s, %s, %s under way\n", clean(s.Output.Kind), clean(s.Output.State), size(s.Output.InFlightBytes))
 	answers(&b, s.Output.Answers)

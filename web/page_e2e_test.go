@@ -49,7 +49,7 @@ func (s sources) Sources() []web.Source { return s }
 
 func open(t *testing.T, store *storetest.Store, s web.Sources, query string) *page {
 	t.Helper()
-	server := httptest.NewServer(web.New(store, web.Options{Sources: s, Status: func() any { return output }, LoopbackOnly: true}))
+	server := httptest.NewServer(withChecks(web.New(store, web.Options{Sources: s, Status: func() any { return output }, LoopbackOnly: true})))
 	dir, err := os.MkdirTemp("", "page") // not t.TempDir: Chromium still writes to it while the test ends
 	if err != nil {
 		t.Fatal(err)

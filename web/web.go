@@ -38,6 +38,9 @@ func New(store search.Store, o Options) http.Handler {
 	if o.Status != nil {
 		mux.Handle("GET /api/v1/status", serveJSON(o.Status))
 	}
+	// The page asks how checks stand; where another handler does not say it,
+	// there are none.
+	mux.HandleFunc("GET /api/v1/collector", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	files := assets()
 	mux.Handle("GET /static/", files)
 	mux.Handle("GET /{$}", files)

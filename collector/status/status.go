@@ -12,11 +12,12 @@ import (
 
 // Paths at which the shapes are served.
 const (
-	ChecksPath  = "/api/v1/checks"         // a list of Check, the worst first; ?app=PATTERN &status=CRITICAL
-	StatusPath  = "/api/v1/status"         // Status
-	ExplainPath = "/api/v1/explain/checks" // ?app=PATTERN; a list of Explained
-	OverlayPath = "/api/v1/overlay/apps/"  // + the escaped id of an app; an Override
-	Kind        = "collector"              // of Status
+	ChecksPath    = "/api/v1/checks"         // a list of Check, the worst first; ?app=PATTERN &status=CRITICAL
+	StatusPath    = "/api/v1/status"         // Status
+	CollectorPath = "/api/v1/collector"      // Status, beside the agent's in a process that is both
+	ExplainPath   = "/api/v1/explain/checks" // ?app=PATTERN; a list of Explained
+	OverlayPath   = "/api/v1/overlay/apps/"  // + the escaped id of an app; an Override
+	Kind          = "collector"              // of Status
 )
 
 // A Check is how one check stands.

@@ -8,6 +8,7 @@ import { List, MOST, showOlder } from './list.js';
 import { Chart, stepFor } from './chart.js';
 import { Facets, FIELDS, showChips } from './facets.js';
 import { Detail } from './detail.js';
+import { Checks } from './checks.js';
 import { Sources } from './sources.js';
 import { Tail } from './tail.js';
 import { keys } from './keys.js';
@@ -41,6 +42,7 @@ const tail = new Tail({
   problem: (message) => hint(message, 'error'),
   refused: (message) => { change({ tail: false }, true); hint(message, 'error'); },
 });
+new Checks();
 new Sources((sources) => { known = sources; showEmpty(); });
 
 // change takes new values of the state into the URL and asks again.
