@@ -54,7 +54,7 @@ type collectorProcess struct {
 	lock      *lockfile.Lock
 	registry  *prometheus.Registry
 	collector *collector.Collector
-	outputs   *collectorOutputs
+	outputs   *tellers
 	ctx       context.Context // of collector
 	stop      func()
 	ended     chan error
@@ -149,7 +149,7 @@ func (p *collectorProcess) tell(t told, log *slog.Logger) (err error) {
 		p.outputs.close()
 		p.outputs = nil
 	}
-	p.outputs, err = newCollectorOutputs(t, p.collector, p.dir, p.registry, log)
+	p.outputs, err = newTellers(t, p.collector, p.dir, p.registry, log)
 	return err
 }
 

@@ -58,24 +58,14 @@ func toldOf(cfg config.Config) (t told, err error) {
 
 // collectorOutputs are what a collector tells others by.
 type collectorOutputs struct {
-	told      told
 	alerts    *alert.Alerts
 	nagios    *nagios.Nagios
 	documents *checkdocument.Writer // nil: none
-	sink      *elasticsearchOutput  // of documents
-	registry  *undoable
-	stop      func()
-	group     sync.WaitGroup
 }
 
-// newCollectorOutputs begins the outputs of c. dir is for what they keep.
-func newCollectorOutputs(t told, c *collector.Collector, dir string, reg prometheus.Registerer, log *slog.Logger) (_ *collectorOutputs, err error) {
-	o := &collectorOutputs{told: t, registry: &undoable{Registerer: reg}}
-	defer func() {
-		if err != nil {
-			o.registry.undo()
-		}
-	}()
+// newCollectorOutputs makes the outputs of c. namespace is that of documents, ""
+// if there are none; takes is whether their sink wants some.
+func newCollectorOutputs(t told, c *collector.Collector, namespace string, takes func(string) bool, reg prometheus.Registerer, log *slog.Logger) (o collectorOutputs, err error) {
 	events := func(yield func(check.Event) bool) {
 		for _, e := range c.Events() {
 			if !yield(e) {
@@ -92,26 +82,69 @@ func newCollectorOutputs(t told, c *collector.Collector, dir string, reg prometh
 	}
 	if o.alerts, err = alert.New(alert.Options{
 		Cluster: t.Cluster, Collector: t.Name, Events: events, Apps: apps, Link: t.link, Alertmanagers: t.Alertmanager, Username: t.Username, Password: t.Password,
-		Registry: o.registry, Log: log,
+		Registry: reg, Log: log,
 	}); err != nil {
-		return nil, err
+		return o, err
 	}
 	if o.nagios, err = nagios.New(nagios.Options{
-		Cluster: t.Cluster, Events: events, Apps: apps, CommandFile: t.Nagios.CommandFile, NRDP: t.Nagios.NRDP, Token: t.Token, Registry: o.registry, Log: log,
+		Cluster: t.Cluster, Events: events, Apps: apps, CommandFile: t.Nagios.CommandFile, NRDP: t.Nagios.NRDP, Token: t.Token, Registry: reg, Log: log,
 	}); err != nil {
-		return nil, err
+		return o, err
 	}
+	if namespace == "" {
+		return o, nil
+	}
+	o.documents, err = checkdocument.New(checkdocument.Options{Namespace: namespace, Vantage: t.Name, Takes: takes, Registry: reg, Log: log})
+	return o, err
+}
+
+// list is what the Collector has to tell.
+func (o collectorOutputs) list() []collector.Output {
+	list := []collector.Output{o.alerts, o.nagios}
+	if o.documents != nil {
+		list = append(list, o.documents)
+	}
+	return list
+}
+
+// handler adds what the outputs serve to next.
+func (o collectorOutputs) handler(next http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", next)
+	mux.Handle(nagios.ServicesPath, o.nagios)
+	mux.Handle(nagios.ObjectsPath, o.nagios)
+	return mux
+}
+
+// tellers are the outputs of `mesoscope collector`, and what belongs to them.
+type tellers struct {
+	collectorOutputs
+	told     told
+	sink     *elasticsearchOutput // of documents; nil: none
+	registry *undoable
+	stop     func()
+	group    sync.WaitGroup
+}
+
+// newTellers begins to tell. dir is for what the sink keeps.
+func newTellers(t told, c *collector.Collector, dir string, reg prometheus.Registerer, log *slog.Logger) (_ *tellers, err error) {
+	o := &tellers{told: t, registry: &undoable{Registerer: reg}}
+	defer func() {
+		if err != nil {
+			o.registry.undo()
+		}
+	}()
+	namespace, takes := "", func(string) bool { return false }
 	if t.Elasticsearch == nil {
 		log.Info("changes of checks are kept nowhere: no output is configured")
 	} else {
 		if o.sink, err = openElasticsearchOutput(dir, t.Memory, *t.Elasticsearch, o.registry, log); err != nil {
 			return nil, err
 		}
-		if o.documents, err = checkdocument.New(checkdocument.Options{
-			Namespace: t.Elasticsearch.Namespace, Vantage: t.Name, Takes: o.sink.Takes, Registry: o.registry, Log: log,
-		}); err != nil {
-			return nil, err
-		}
+		namespace, takes = t.Elasticsearch.Namespace, o.sink.Takes
+	}
+	if o.collectorOutputs, err = newCollectorOutputs(t, c, namespace, takes, o.registry, log); err != nil {
+		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	o.stop = stop
@@ -124,7 +157,7 @@ func newCollectorOutputs(t told, c *collector.Collector, dir string, reg prometh
 }
 
 // write brings documents to the store until ctx ends, and then what is left.
-func (o *collectorOutputs) write(ctx context.Context, log *slog.Logger) {
+func (o *tellers) write(ctx context.Context, log *slog.Logger) {
 	sinking, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	in := make(chan *record.Batch)
@@ -139,33 +172,15 @@ func (o *collectorOutputs) write(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// list is what the Collector has to tell.
-func (o *collectorOutputs) list() []collector.Output {
-	list := []collector.Output{o.alerts, o.nagios}
-	if o.documents != nil {
-		list = append(list, o.documents)
-	}
-	return list
-}
-
-// handler adds what the outputs serve to next.
-func (o *collectorOutputs) handler(next http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", next)
-	mux.Handle(nagios.ServicesPath, o.nagios)
-	mux.Handle(nagios.ObjectsPath, o.nagios)
-	return mux
-}
-
 // close ends the outputs, when they have told what they still can.
-func (o *collectorOutputs) close() {
+func (o *tellers) close() {
 	o.stop()
 	o.group.Wait()
 	o.registry.undo()
 }
 
 // same says whether t asks for what there is.
-func (o *collectorOutputs) same(t told) bool { return reflect.DeepEqual(o.told, t) }
+func (o *tellers) same(t told) bool { return reflect.DeepEqual(o.told, t) }
 
 // link is where a check can be looked at; "" if nobody said how to get here.
 func (t told) link(e check.Event) string {
