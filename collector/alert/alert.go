@@ -34,31 +34,40 @@ const (
 )
 
 // LabelNames are all labels that an alert can have, in the order in which
-// mesoscope_alert has them. Those that make no sense for an alert are empty,
-// which is the same as absent.
-var LabelNames = []string{
+// mesoscope_alert has them.
+var LabelNames = [...]string{
 	"alertname", "cluster", "app", "check", "kind", "host", "slot", "framework", "team", "severity", "page", "realert_every", "collector",
 }
 
-// An Alert is one that fires or has fired.
-type Alert struct {
-	Labels      map[string]string // no empty values
-	Annotations map[string]string
-	StartsAt    time.Time
-	EndsAt      time.Time // zero: it fires
-	Link        string    // where to look, a URL; may be ""
-
-	version int // raised at begin and end, which are told at once
-}
+// labels are the values of LabelNames. Those that make no sense for an alert are
+// empty, which is the same as absent.
+type labels [len(LabelNames)]string
 
 // key is the identity of an alert.
-func (a *Alert) key() string {
-	var b strings.Builder
-	for _, name := range LabelNames {
-		b.WriteString(a.Labels[name])
-		b.WriteByte(0)
+func (l *labels) key() string { return strings.Join(l[:], "\x00") }
+
+// named are those that are there.
+func (l *labels) named() map[string]string {
+	m := map[string]string{}
+	for i, v := range l {
+		if v != "" {
+			m[LabelNames[i]] = v
+		}
 	}
-	return b.String()
+	return m
+}
+
+// An alert fires or has fired. It is not changed any more once it is in the
+// book. A hundred thousand of them are possible, so texts are made when they are
+// sent.
+type alert struct {
+	labels
+	key      string
+	notes    func() map[string]string // annotations
+	startsAt time.Time
+	endsAt   time.Time // zero: it fires
+	link     string    // where to look, a URL; may be ""
+	version  int       // raised at begin and end, which are told at once
 }
 
 // Options say whose alerts these are, and who gets them.
@@ -90,15 +99,15 @@ type Alerts struct {
 
 	mu      sync.Mutex
 	begun   time.Time // the first look
-	book    map[string]*Alert
+	book    map[string]*alert
 	waiting map[string]time.Time // by key: since when something bad is that is no alert yet
 }
 
 // New prepares alerts; Run makes them.
 func New(o Options) (*Alerts, error) {
 	a := &Alerts{
-		o: o, changed: make(chan struct{}, 1), book: map[string]*Alert{}, waiting: map[string]time.Time{},
-		gauge: prometheus.NewDesc("mesoscope_alert", "1 for each alert that fires; the labels are those of the alert.", LabelNames, nil),
+		o: o, changed: make(chan struct{}, 1), book: map[string]*alert{}, waiting: map[string]time.Time{},
+		gauge: prometheus.NewDesc("mesoscope_alert", "1 for each alert that fires; the labels are those of the alert.", LabelNames[:], nil),
 	}
 	m := newMetrics(o.Registry)
 	for _, url := range o.Alertmanagers {
@@ -122,40 +131,21 @@ func (a *Alerts) Changed(check.Event) {
 	}
 }
 
-// Firing are the alerts that fire, in no order.
-func (a *Alerts) Firing() (list []Alert) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, x := range a.book {
-		if x.EndsAt.IsZero() {
-			list = append(list, *x)
-		}
-	}
-	return list
-}
-
 // Describe implements prometheus.Collector.
 func (a *Alerts) Describe(ch chan<- *prometheus.Desc) { ch <- a.gauge }
 
 // Collect implements prometheus.Collector.
 func (a *Alerts) Collect(ch chan<- prometheus.Metric) {
-	for _, x := range a.Firing() {
-		values := make([]string, len(LabelNames))
-		for i, name := range LabelNames {
-			values[i] = strings.ToValidUTF8(x.Labels[name], "_")
+	for _, x := range a.snapshot() {
+		if x.endsAt.IsZero() {
+			ch <- prometheus.MustNewConstMetric(a.gauge, prometheus.GaugeValue, 1, x.labels[:]...)
 		}
-		ch <- prometheus.MustNewConstMetric(a.gauge, prometheus.GaugeValue, 1, values...)
 	}
 }
 
-// snapshot are all alerts, those that have ended lately too, in an order that
-// stays the same.
-func (a *Alerts) snapshot() []Alert {
+// snapshot are all alerts, those that have ended lately too, in no order.
+func (a *Alerts) snapshot() []*alert {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	list := make([]Alert, 0, len(a.book))
-	for _, key := range slices.Sorted(maps.Keys(a.book)) {
-		list = append(list, *a.book[key])
-	}
-	return list
+	return slices.Collect(maps.Values(a.book))
 }

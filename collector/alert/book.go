@@ -32,14 +32,16 @@ func (a *Alerts) Run(ctx context.Context) {
 	}
 	defer group.Wait()
 	for {
-		next := a.look(time.Now())
+		began := time.Now()
+		next := a.look(began)
+		pause := max(settle, 10*time.Since(began)) // a hundred thousand bad checks take 0.4 s
 		for _, s := range a.senders {
 			s.wake()
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(settle):
+		case <-time.After(pause):
 		}
 		select {
 		case <-ctx.Done():
@@ -60,7 +62,7 @@ func (a *Alerts) look(now time.Time) (next time.Time) {
 	}
 	j := judge{
 		Options: a.o, begun: a.begun, now: now, next: now.Add(every), waiting: a.waiting, known: a.book,
-		wanted: map[string]*Alert{}, ended: map[string]*Alert{}, still: map[string]time.Time{},
+		wanted: map[string]*alert{}, ended: map[string]*alert{}, still: map[string]time.Time{},
 	}
 	if now.Sub(a.begun) < young {
 		j.next = now.Add(settle)
@@ -72,8 +74,8 @@ func (a *Alerts) look(now time.Time) (next time.Time) {
 		switch {
 		case was == nil:
 			a.book[key] = x
-		case was.EndsAt.IsZero():
-			x.StartsAt, x.version = was.StartsAt, was.version // it fires still
+		case was.endsAt.IsZero():
+			x.startsAt, x.version = was.startsAt, was.version // it fires still
 			a.book[key] = x
 		default:
 			x.version = was.version + 1
@@ -85,12 +87,14 @@ func (a *Alerts) look(now time.Time) (next time.Time) {
 			a.book[key] = x
 		}
 	}
-	maps.DeleteFunc(a.book, func(key string, x *Alert) bool {
-		if j.wanted[key] == nil && x.EndsAt.IsZero() {
-			x.EndsAt = now
-			x.version++
+	for key, x := range a.book {
+		if j.wanted[key] == nil && x.endsAt.IsZero() {
+			over := *x
+			over.endsAt = now
+			over.version++
+			a.book[key] = &over
 		}
-		return !x.EndsAt.IsZero() && now.Sub(x.EndsAt) > resolved
-	})
+	}
+	maps.DeleteFunc(a.book, func(_ string, x *alert) bool { return !x.endsAt.IsZero() && now.Sub(x.endsAt) > resolved })
 	return j.next
 }

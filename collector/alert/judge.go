@@ -27,9 +27,9 @@ type judge struct {
 	Options
 	begun          time.Time // the first look of this process
 	now, next      time.Time
-	known          map[string]*Alert    // of the last time
-	wanted         map[string]*Alert    // of this time
-	ended          map[string]*Alert    // by what was known before this process
+	known          map[string]*alert    // of the last time
+	wanted         map[string]*alert    // of this time
+	ended          map[string]*alert    // by what was known before this process
 	waiting, still map[string]time.Time // what is bad and no alert yet: of the last and of this time
 	troubles       map[string]time.Time // by app: the first bad result of what is critical now
 }
@@ -46,11 +46,11 @@ func (j *judge) all() {
 			j.app(a)
 		}
 	}
-	j.want(&Alert{
-		Labels:      labels("alertname", Watchdog, "collector", j.Collector),
-		Annotations: labels("summary", "Collector "+j.Collector+" works and its alerts get through; it is trouble when this one is missing."),
-		StartsAt:    j.now,
-	})
+	name := j.Collector // notes must not keep the judge
+	notes := func() map[string]string {
+		return texts("summary", "Collector "+name+" works and its alerts get through; it is trouble when this one is missing.")
+	}
+	j.want(&alert{labels: labelled("alertname", Watchdog, "collector", j.Collector), notes: notes, startsAt: j.now})
 }
 
 // event judges one check.
@@ -73,7 +73,7 @@ func (j *judge) event(e check.Event) {
 				j.troubles[e.App] = begin
 			}
 		}
-		j.when(begin, begin.Add(e.Owner.AlertAfter), &Alert{Labels: j.checkLabels(e, severity), Annotations: j.checkNotes(e), Link: j.link(e)})
+		j.when(begin, begin.Add(e.Owner.AlertAfter), j.checkAlert(e, severity))
 	}
 }
 
@@ -84,8 +84,9 @@ func (j *judge) mended(e check.Event) {
 		return
 	}
 	for _, severity := range []string{critical, warning} {
-		x := &Alert{Labels: j.checkLabels(e, severity), Annotations: j.checkNotes(e), StartsAt: s.Since, EndsAt: s.Since, Link: j.link(e)}
-		j.ended[x.key()] = x
+		x := j.checkAlert(e, severity)
+		x.startsAt, x.endsAt, x.key = s.Since, s.Since, x.labels.key()
+		j.ended[x.key] = x
 	}
 }
 
@@ -105,22 +106,30 @@ func (j *judge) severities(e check.Event) []string {
 	return []string{warning}
 }
 
-func (j *judge) fires(l map[string]string) bool {
-	x := j.known[(&Alert{Labels: l}).key()]
-	return x != nil && x.EndsAt.IsZero()
+func (j *judge) fires(l labels) bool {
+	x := j.known[l.key()]
+	return x != nil && x.endsAt.IsZero()
 }
 
-func (j *judge) checkLabels(e check.Event, severity string) map[string]string {
+func (j *judge) checkAlert(e check.Event, severity string) *alert {
+	link := ""
+	if j.Link != nil {
+		link = j.Link(e)
+	}
+	return &alert{labels: j.checkLabels(e, severity), notes: func() map[string]string { return checkNotes(e, link) }, link: link}
+}
+
+func (j *judge) checkLabels(e check.Event, severity string) labels {
 	slot := ""
 	if e.App != "" {
 		slot = strconv.Itoa(e.Slot)
 	}
-	return labels("alertname", CheckFailed, "cluster", e.Cluster, "app", e.App, "check", e.Name, "kind", e.Kind, "host", e.Host, "slot", slot,
+	return labelled("alertname", CheckFailed, "cluster", e.Cluster, "app", e.App, "check", e.Name, "kind", e.Kind, "host", e.Host, "slot", slot,
 		"framework", e.Framework, "team", e.Owner.Team, "severity", severity, "page", page(e.Owner, e.Guessed), "realert_every", RealertEvery(e.Owner.RealertEvery))
 }
 
 // checkNotes are the annotations of a failed check.
-func (j *judge) checkNotes(e check.Event) map[string]string {
+func checkNotes(e check.Event, link string) map[string]string {
 	what := cmp.Or(e.App, e.Target)
 	if e.Host != "" {
 		what += " on " + e.Host
@@ -145,15 +154,8 @@ func (j *judge) checkNotes(e check.Event) map[string]string {
 	if text != "" { // there is none before the first result of a new process
 		summary += ": " + text
 	}
-	return labels("summary", summary,
-		"description", strings.TrimSpace(d.String()), "runbook", e.Owner.Runbook, "tip", e.Owner.Tip, "evidence_url", j.link(e), "verdict", verdict(e), "task_id", e.Task)
-}
-
-func (j *judge) link(e check.Event) string {
-	if j.Link == nil {
-		return ""
-	}
-	return j.Link(e)
+	return texts("summary", summary,
+		"description", strings.TrimSpace(d.String()), "runbook", e.Owner.Runbook, "tip", e.Owner.Tip, "evidence_url", link, "verdict", verdict(e), "task_id", e.Task)
 }
 
 // verdict is why, in a word.
@@ -193,13 +195,12 @@ func (j *judge) app(a check.App) {
 // appAlert wants an alert of an app. sure says that checks alone are reason
 // enough.
 func (j *judge) appAlert(a check.App, need int, name string, sure bool) {
-	x := &Alert{
-		Labels: j.appLabels(a, name),
-		Annotations: labels("summary", fmt.Sprintf("%s: %d of %d instances can be reached, %d run", a.ID, a.Reachable, a.Expected, a.Running),
+	x := &alert{labels: j.appLabels(a, name), notes: func() map[string]string {
+		return texts("summary", fmt.Sprintf("%s: %d of %d instances can be reached, %d run", a.ID, a.Reachable, a.Expected, a.Running),
 			"description", fmt.Sprintf("At least %d of %d have to be reachable.", max(need, 1), a.Expected),
-			"runbook", a.Owner.Runbook, "tip", a.Owner.Tip),
-	}
-	key, hold := x.key(), missing
+			"runbook", a.Owner.Runbook, "tip", a.Owner.Tip)
+	}}
+	key, hold := x.labels.key(), missing
 	if sure {
 		hold = 0
 	}
@@ -214,32 +215,32 @@ func (j *judge) appAlert(a check.App, need int, name string, sure bool) {
 	j.when(begin, begin.Add(max(hold, a.Owner.AlertAfter)), x)
 }
 
-func (j *judge) appLabels(a check.App, name string) map[string]string {
-	return labels("alertname", name, "cluster", j.Cluster, "app", a.ID, "framework", a.Framework, "team", a.Owner.Team,
+func (j *judge) appLabels(a check.App, name string) labels {
+	return labelled("alertname", name, "cluster", j.Cluster, "app", a.ID, "framework", a.Framework, "team", a.Owner.Team,
 		"severity", critical, "page", page(a.Owner, false), "realert_every", RealertEvery(a.Owner.RealertEvery))
 }
 
 // when wants an alert from a moment on.
-func (j *judge) when(begin, due time.Time, x *Alert) {
-	if j.now.Before(due) && !j.fires(x.Labels) {
+func (j *judge) when(begin, due time.Time, x *alert) {
+	if j.now.Before(due) && !j.fires(x.labels) {
 		if due.Before(j.next) {
 			j.next = due
 		}
 		return
 	}
-	x.StartsAt = begin
+	x.startsAt = begin
 	if begin.After(j.now) {
-		x.StartsAt = j.now // the clock was set back
+		x.startsAt = j.now // the clock was set back
 	}
 	j.want(x)
 }
 
 // want adds an alert. Should two have the same labels, which is a mistake
 // elsewhere, the older one counts.
-func (j *judge) want(x *Alert) {
-	key := x.key()
-	if was := j.wanted[key]; was == nil || x.StartsAt.Before(was.StartsAt) {
-		j.wanted[key] = x
+func (j *judge) want(x *alert) {
+	x.key = x.labels.key()
+	if was := j.wanted[x.key]; was == nil || x.startsAt.Before(was.startsAt) {
+		j.wanted[x.key] = x
 	}
 }
 
@@ -272,8 +273,20 @@ func RealertEvery(d time.Duration) string {
 	return realerts[len(realerts)-1].label
 }
 
-// labels makes a map of names and values, without those that are empty.
-func labels(pairs ...string) map[string]string {
+// labelled are labels of names and values.
+func labelled(pairs ...string) (l labels) {
+	next := 0 // they mostly come in order
+	for i := 0; i < len(pairs); i += 2 {
+		for LabelNames[next%len(l)] != pairs[i] {
+			next++
+		}
+		l[next%len(l)] = strings.ToValidUTF8(pairs[i+1], "_")
+	}
+	return l
+}
+
+// texts makes a map of names and values, without those that are empty.
+func texts(pairs ...string) map[string]string {
 	m := make(map[string]string, len(pairs)/2)
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i+1] != "" {

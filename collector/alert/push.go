@@ -79,7 +79,7 @@ func (s *sender) wake() {
 }
 
 // run sends what is new and, each 30 s, everything, until ctx ends.
-func (s *sender) run(ctx context.Context, alerts func() []Alert) {
+func (s *sender) run(ctx context.Context, alerts func() []*alert) {
 	failures := 0
 	for {
 		wait := every
@@ -118,14 +118,13 @@ func (s *sender) run(ctx context.Context, alerts func() []Alert) {
 }
 
 // round sends what is due, and forgets what is no more.
-func (s *sender) round(ctx context.Context, alerts []Alert) error {
+func (s *sender) round(ctx context.Context, alerts []*alert) error {
 	now := time.Now()
-	var due []Alert
+	var due []*alert
 	there := make(map[string]bool, len(alerts))
 	for _, a := range alerts {
-		key := a.key()
-		there[key] = true
-		was, known := s.sent[key]
+		there[a.key] = true
+		was, known := s.sent[a.key]
 		switch {
 		case !known || was.version != a.version: // news
 		case was.refused && now.Sub(was.at) < again:
@@ -165,7 +164,7 @@ var errClock = errors.New("the clocks differ")
 
 // post sends a batch. What is refused is halved until the bad alert is alone;
 // that one is counted and left out for a while.
-func (s *sender) post(ctx context.Context, alerts []Alert) error {
+func (s *sender) post(ctx context.Context, alerts []*alert) error {
 	for range 2 {
 		status, reason, err := s.request(ctx, alerts)
 		if errors.Is(err, errClock) {
@@ -184,14 +183,14 @@ func (s *sender) post(ctx context.Context, alerts []Alert) error {
 			return s.post(ctx, alerts[half:])
 		case refused:
 			s.metrics.refused.WithLabelValues(s.name).Inc()
-			s.log.Error("an alert is refused", "alertmanager", s.name, "labels", alerts[0].Labels, "status", status, "reason", reason)
+			s.log.Error("an alert is refused", "alertmanager", s.name, "labels", alerts[0].named(), "status", status, "reason", reason)
 		case status/100 != 2:
 			return fmt.Errorf("%s answers %d: %s", s.name, status, reason)
 		default:
 			s.metrics.sent.WithLabelValues(s.name).Add(float64(len(alerts)))
 		}
 		for _, a := range alerts {
-			s.sent[a.key()] = sent{version: a.version, at: time.Now(), refused: refused}
+			s.sent[a.key] = sent{version: a.version, at: time.Now(), refused: refused}
 		}
 		return nil
 	}
@@ -199,13 +198,13 @@ func (s *sender) post(ctx context.Context, alerts []Alert) error {
 }
 
 // request is one POST.
-func (s *sender) request(ctx context.Context, alerts []Alert) (status int, reason string, err error) {
+func (s *sender) request(ctx context.Context, alerts []*alert) (status int, reason string, err error) {
 	now := time.Now().Add(s.offset)
 	body := make([]postable, len(alerts))
 	for i, a := range alerts {
-		p := postable{Labels: a.Labels, Annotations: a.Annotations, StartsAt: a.StartsAt.Add(s.offset).UTC(), EndsAt: now.Add(lasts).UTC(), Link: a.Link}
-		if !a.EndsAt.IsZero() {
-			p.EndsAt = a.EndsAt.Add(s.offset).UTC()
+		p := postable{Labels: a.named(), Annotations: a.notes(), StartsAt: a.startsAt.Add(s.offset).UTC(), EndsAt: now.Add(lasts).UTC(), Link: a.link}
+		if !a.endsAt.IsZero() {
+			p.EndsAt = a.endsAt.Add(s.offset).UTC()
 		}
 		if p.StartsAt.After(p.EndsAt) {
 			p.StartsAt = p.EndsAt
