@@ -3,7 +3,7 @@
 #
 #   docker run -d --name mesoscope --net host --hostname "$(hostname)" --user 0 \
 #     -v /var/lib/docker:/var/lib/docker -v /var/run/docker.sock:/var/run/docker.sock:ro \
-#     -v /var/lib/mesoscope:/var/lib/mesoscope mesoscope standalone
+#     -v /sys/fs/cgroup:/sys/fs/cgroup:ro -v /var/lib/mesoscope:/var/lib/mesoscope mesoscope standalone
 #
 # /var/lib/docker must be writable and one mount: the logs and the folder of
 # hard links (hold.dir) have to be on the same one.

@@ -67,13 +67,14 @@ type Agent struct {
 	mu          sync.Mutex
 	holdProblem string
 	containers  map[string]*container
-	recalled    bool // what an earlier run held has been taken up
-	attrsCalls  int  // how often a reader has brought new attrs
+	oomKilled   map[string]discover.Container // see Owners
+	recalled    bool                          // what an earlier run held has been taken up
+	attrsCalls  int                           // how often a reader has brought new attrs
 }
 
 // New opens the state of an Agent. Run it, then Close it.
 func New(opt Options) (*Agent, error) {
-	a := &Agent{opt: opt, log: opt.Log, started: time.Now(), containers: map[string]*container{}, unsaved: make(chan struct{}, 1)}
+	a := &Agent{opt: opt, log: opt.Log, started: time.Now(), containers: map[string]*container{}, oomKilled: map[string]discover.Container{}, unsaved: make(chan struct{}, 1)}
 	id, err := ID(opt.StateDir)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strings"
+	"time"
 
 	"mesoscope/agent/discover"
 	"mesoscope/agent/status"
@@ -34,11 +35,22 @@ func (a *Agent) Owners() []usage.Owner {
 			list = append(list, owner(e.Of))
 		}
 	}
+	for id, c := range a.oomKilled {
+		if time.Since(c.OOMKilled) > remember {
+			delete(a.oomKilled, id)
+		} else if known := a.containers[id]; known == nil || known.gone {
+			list = append(list, owner(c))
+		}
+	}
 	return list
 }
 
+// remember is for how long a container that ended for want of memory is told of
+// when it has gone: for some looks of the Sampler.
+const remember = 3 * usage.Every
+
 func owner(c discover.Container) usage.Owner {
-	o := usage.Owner{ID: c.ID, Name: c.Name, App: discover.ServiceName(c), Image: c.Image.Name, Created: c.Created, Running: c.Running}
+	o := usage.Owner{ID: c.ID, Name: c.Name, App: discover.ServiceName(c), Image: c.Image.Name, Created: c.Created, Running: c.Running, OOMKilled: c.OOMKilled}
 	if c.Image.Tag != "" {
 		o.Image += ":" + c.Image.Tag
 	}
@@ -71,6 +83,9 @@ func (a *Agent) Instances(ctx context.Context) []status.Instance {
 			Version: discover.ServiceVersion(c), Running: o.Running, State: cmp.Or(l.Status, "exited"), Since: o.Created, Ports: l.Ports}
 		if o.Running && l.Status == "" {
 			i.State = "running"
+		}
+		if !o.Running && !o.OOMKilled.IsZero() {
+			i.State = "out of memory, " + i.State
 		}
 		if len(i.Ports) == 0 {
 			i.Ports = discover.HostPorts(c)

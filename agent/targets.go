@@ -116,6 +116,9 @@ func (a *Agent) update(now discover.Container) {
 	if c.Waiting = now.Waiting; same {
 		return
 	}
+	if now.OOMKilled.After(c.OOMKilled) {
+		a.oomKilled[now.ID] = now
+	}
 	c.Container = now
 	a.encode(c)
 	c.unwritten = now.LogPath != "" && !now.ViaAPI

@@ -12,10 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"mesoscope/agent/discover"
 	"mesoscope/agent/status"
-	"mesoscope/config"
-	"mesoscope/mesos"
 	"mesoscope/search"
 )
 
@@ -23,10 +20,11 @@ import (
 type Where struct {
 	App string `arg:"" help:"The app (service.name): /shop/web, web for any app whose last part that is, or with * for anything."`
 
-	Store  string `env:"MESOSCOPE_STORE" help:"Where the lines are: the URL of a standalone or of Elasticsearch, or the file of an embedded store." placeholder:"URL|FILE"`
-	Config string `type:"path" help:"The configuration that names the store, and Marathon (key mesos.marathon)." placeholder:"FILE"`
-	Since  string `help:"Instances that have printed since: 15m, 2h, 7d ago, RFC 3339. Without it: the last hour, else the last day, else the last 30 days." placeholder:"TIME"`
-	All    bool   `short:"a" help:"Show instances that have ended, too."`
+	Store  string   `env:"MESOSCOPE_STORE" help:"Where the lines are: the URL of a standalone or of Elasticsearch, or the file of an embedded store." placeholder:"URL|FILE"`
+	Config string   `type:"path" help:"The configuration that names the store, Marathon (key mesos.marathon) and the Mesos masters (mesos.master)." placeholder:"FILE"`
+	Master []string `env:"MESOSCOPE_MESOS_MASTER" help:"The Mesos masters; instead of those of the configuration." placeholder:"URL"`
+	Since  string   `help:"Instances that have printed since: 15m, 2h, 7d ago, RFC 3339. Without it: the last hour, else the last day, else the last 30 days." placeholder:"TIME"`
+	All    bool     `short:"a" help:"Show instances that have ended, too."`
 	Agents
 	Output string `enum:"text,json" default:"text" help:"text, or json: one object a line for each instance."`
 }
@@ -34,7 +32,7 @@ type Where struct {
 // Help says who is asked.
 func (*Where) Help() string {
 	return "Everybody at hand is asked, and one is enough: the store (who has printed, and where), the agents of --url (what runs, its ports and state), " +
-		"and Marathon, if the configuration names it. What only a source knows that is not at hand is shown as -. " +
+		"Marathon, if the configuration names it, and the Mesos masters (--master, or the configuration), which know the tasks of all frameworks. What only a source knows that is not at hand is shown as -. " +
 		"Exit code 0: found, 1: no such app, 2: wrong usage, 3: nobody could be asked."
 }
 
@@ -42,7 +40,7 @@ func (*Where) Help() string {
 // later adds what those before did not know.
 type found struct {
 	status.Instance
-	From      []string   `json:"from"`                 // "agent", "marathon", "store"
+	From      []string   `json:"from"`                 // "agent", "marathon", "mesos", "store"
 	FirstLine time.Time  `json:"first_line,omitzero"`  // the oldest line in the store since --since
 	LastLine  time.Time  `json:"last_line,omitzero"`   // the newest line in the store
 	LastError *lastError `json:"last_error,omitempty"` // the newest line of level error or fatal
@@ -69,7 +67,7 @@ func (c *Where) Run(w *IO, stores Stores) error {
 	if err != nil {
 		return err
 	}
-	list, answered, err := c.marathon(w.Context, &away)
+	list, answered, err := c.mesos(w.Context, &away)
 	if err != nil {
 		return err
 	}
@@ -166,46 +164,6 @@ func (c *Where) agents(ctx context.Context, away *[]string) (all []*found, nodes
 	return all, nodes, len(lists) > 0, nil
 }
 
-// marathon asks Marathon, if the configuration names it.
-func (c *Where) marathon(ctx context.Context, away *[]string) (all []*found, asked bool, err error) {
-	if c.Config == "" {
-		return nil, false, nil
-	}
-	cfg, err := config.Load(c.Config, config.Standalone)
-	if err != nil {
-		return nil, false, Exit{Bad, err}
-	}
-	if len(cfg.Mesos.Marathon) == 0 {
-		return nil, false, nil
-	}
-	access, err := discover.Access(cfg.Mesos)
-	if err != nil {
-		return nil, false, Exit{Bad, err}
-	}
-	client, err := mesos.NewMarathon(cfg.Mesos.Marathon, access)
-	if err != nil {
-		return nil, false, Exit{Bad, fmt.Errorf("mesos.marathon: %w", err)}
-	}
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	tasks, err := client.Tasks(ctx)
-	if err != nil {
-		*away = append(*away, fmt.Sprintf("  marathon: %v", err))
-		return nil, false, nil
-	}
-	for _, t := range tasks {
-		if !c.matches(t.App) {
-			continue
-		}
-		i := status.Instance{App: t.App, Node: t.Host, Framework: "marathon", Task: t.ID, Version: t.Version, State: t.State, Since: t.StartedAt, Running: t.State == "TASK_RUNNING"}
-		for _, p := range t.Ports {
-			i.Ports = append(i.Ports, fmt.Sprint(p))
-		}
-		all = append(all, &found{Instance: i, From: []string{"marathon"}})
-	}
-	return all, true, nil
-}
-
 // merge joins what two sources know: by container, else by task. A task that
 // runs again in another container is two instances.
 func merge(all, more []*found) []*found {
@@ -243,11 +201,11 @@ const gone = "gone"
 
 // settle says of the containers of which only the store knows that they have
 // gone, where somebody would know of them: the agent of their node, or Marathon
-// that has other tasks of the same app.
+// or a Mesos master that has other tasks of the same app.
 func settle(all []*found, nodes map[string]bool) {
 	apps := map[string]bool{}
 	for _, f := range all {
-		if slices.Contains(f.From, "marathon") {
+		if slices.Contains(f.From, "marathon") || slices.Contains(f.From, "mesos") {
 			apps[f.App] = true
 		}
 	}
@@ -260,7 +218,7 @@ func settle(all []*found, nodes map[string]bool) {
 
 // ended says whether it is known that the instance does not run any more.
 func (f *found) ended() bool {
-	return f.State != "" && !f.Running && !strings.HasSuffix(f.State, "ING")
+	return f.State != "" && !f.Running && !strings.HasSuffix(f.State, "ING") && f.State != "TASK_UNREACHABLE"
 }
 
 // order puts those that run first, then those that have printed last.

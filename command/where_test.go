@@ -173,6 +173,53 @@ func TestWhereAll(t *testing.T) {
 	}
 }
 
+// TestWhereMaster: the masters of Mesos are enough, too, and know the tasks of
+// frameworks that are no Marathon.
+func TestWhereMaster(t *testing.T) {
+	t.Setenv("MESOSCOPE_AGENTS", "http://127.0.0.1:1")
+	t.Setenv("MESOSCOPE_STORE", filepath.Join(t.TempDir(), "no.db")) // whatever is on this machine is not asked
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/tasks":
+			_, _ = w.Write([]byte(`{"tasks":[
+{"id":"shop_web.instance-c7c311a4-b669-11e6-a48f-0ea4f4b1778c._app.1","name":"web.shop","framework_id":"F1","slave_id":"S1","state":"TASK_RUNNING","resources":{"ports":"[31000-31000]"},
+ "container":{"type":"DOCKER","docker":{"network":"BRIDGE","port_mappings":[{"host_port":31000,"container_port":80,"protocol":"tcp"}]}},
+ "statuses":[{"state":"TASK_RUNNING","timestamp":1795413204.4,"healthy":false,"container_status":{"container_id":{"value":"c-1"}}}]},
+{"id":"shop_web.instance-d7c311a4-b669-11e6-a48f-0ea4f4b1778c._app.1","framework_id":"F1","slave_id":"S2","state":"TASK_FAILED","statuses":[]},
+{"id":"shop_web.instance-e7c311a4-b669-11e6-a48f-0ea4f4b1778c._app.1","framework_id":"F1","slave_id":"S2","state":"TASK_UNREACHABLE","statuses":[]},
+{"id":"node-1","name":"web","framework_id":"F2","slave_id":"S2","state":"TASK_FAILED"},
+{"id":"node-1","name":"web","framework_id":"F2","slave_id":"S1","state":"TASK_RUNNING"},
+{"id":"node-2","name":"cassandra-node","framework_id":"F2","slave_id":"S1","state":"TASK_RUNNING","labels":[{"key":"mesoscope.service","value":"db"}]}]}`))
+		case "/state-summary", "/slaves":
+			_, _ = w.Write([]byte(`{"slaves":[{"id":"S1","hostname":"n1"},{"id":"S2","hostname":"n2"}],"frameworks":[{"id":"F1","name":"marathon"},{"id":"F2","name":"cassandra"}]}`))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer s.Close()
+	file := filepath.Join(t.TempDir(), "m.yml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "data_dir: %s\nmesos: {master: [%q]}\n", t.TempDir(), s.URL), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range [][]string{{"--master", s.URL}, {"--master", "http://127.0.0.1:1," + s.URL}, {"--config", file}} {
+		code, out, errOut := run(t, append([]string{"where", "web"}, from...)...)
+		if code != Done {
+			t.Fatalf("%v: %d %s", from, code, errOut)
+		}
+		contains(t, out, "/shop/web is on n1, n2\nweb is on n1\n", "mesos-c-1", "TASK_RUNNING, unhealthy", "31000->80/tcp", "TASK_UNREACHABLE", "… and 1 instance that ended")
+	}
+	code, out, errOut := run(t, "where", "db", "--master", s.URL, "--output", "json")
+	if code != Done || !strings.Contains(out, `"framework":"cassandra"`) || !strings.Contains(out, `"from":["mesos"]`) {
+		t.Errorf("%d %s\n%s", code, errOut, out)
+	}
+	if code, _, errOut := run(t, "where", "web", "--master", "http://127.0.0.1:1"); code != Unknown || !strings.Contains(errOut, "mesos master: ") {
+		t.Errorf("%d %s", code, errOut)
+	}
+	if code, _, _ := run(t, "where", "web", "--master", "m1:5050"); code != Usage {
+		t.Errorf("%d", code)
+	}
+}
+
 // TestWhereGone: where an app was is told, too.
 func TestWhereGone(t *testing.T) {
 	store := whereStore(t)

@@ -14,7 +14,7 @@ import (
 // notYet are keys of the documented configuration whose part is not built. A
 // file that has them is refused: a key that is read and has no effect would let
 // people believe that it does something.
-var notYet = []string{"collectors", "mesos.master", "logs", "datasets"}
+var notYet = []string{"collectors", "logs", "datasets"}
 
 // secretNames are keys that people expect and that hold a secret; the value is
 // the key that names a file instead.

@@ -15,10 +15,13 @@ func (r *reader) checkMesos(m *Mesos) {
 	if m.Agent != "" && m.Agent != MesosAuto {
 		r.serverURL("mesos.agent", m.Agent, "5051", "mesos.credentials_file")
 	}
+	for i, u := range m.Master {
+		r.serverURL("mesos.master["+strconv.Itoa(i)+"]", u, "5050", "mesos.credentials_file")
+	}
 	for i, u := range m.Marathon {
 		r.serverURL("mesos.marathon["+strconv.Itoa(i)+"]", u, "8080", "mesos.credentials_file")
 	}
-	if m.Agent == "" && len(m.Marathon) == 0 {
+	if m.Agent == "" && len(m.Marathon) == 0 && len(m.Master) == 0 {
 		for key, path := range map[string]string{"mesos.credentials_file": m.CredentialsFile, "mesos.token_file": m.TokenFile, "mesos.ca_file": m.CAFile} {
 			if path != "" {
 				r.fail(key, "has no effect because nobody is asked; set mesos.agent, or remove it")

@@ -55,6 +55,7 @@ const MesosAuto = "auto"
 // Mesos says where the Mesos agent of this node and, optionally, Marathon are.
 type Mesos struct {
 	Agent           string   `yaml:"agent"`            // URL; MesosAuto = http://127.0.0.1:5051, then http://$HOST:5051; "" = never look
+	Master          []string `yaml:"master"`           // URLs of the masters, for a collector and for who asks where an app is
 	Marathon        []string `yaml:"marathon"`         // URLs, for labels of apps that do not reach their tasks
 	CredentialsFile string   `yaml:"credentials_file"` // "name secret", "name:secret" or Mesos' own {"principal":…,"secret":…}
 	TokenFile       string   `yaml:"token_file"`       // bearer token
@@ -109,6 +110,7 @@ type Collector struct {
 	LabelTargets   []string              `yaml:"label_targets"`    // networks that labels of apps may point to, "10.1.0.0/16"
 	Credentials    map[string]Credential `yaml:"credentials"`      // by the name that checks choose them by
 	Exec           Exec                  `yaml:"exec"`             //
+	ModulesFile    string                `yaml:"modules_file"`     // a blackbox.yml for /probe; "" = the modules of Debian's blackbox_exporter
 	AdminTokenFile string                `yaml:"admin_token_file"` // a file with the token that may change the overlay by HTTP; "" = nobody may
 	URL            string                `yaml:"url"`              // how people reach the collector; stands in alerts
 	Alertmanager   []string              `yaml:"alertmanager"`     // URLs; each gets all alerts

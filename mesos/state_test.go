@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // bigState makes a state of n running tasks from a recorded one: 20 KB a task,
@@ -45,17 +47,30 @@ func bigState(tb testing.TB, n int) []byte {
 	return text
 }
 
+// cpuTime is what this process has used of CPUs: on a busy machine, the clock
+// tells what others do.
+func cpuTime(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 func BenchmarkReadState(b *testing.B) {
 	for _, n := range []int{500, 5000} {
 		text := bigState(b, n)
 		b.Run(fmt.Sprintf("tasks=%d", n), func(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
+			before := cpuTime(b)
 			for b.Loop() {
 				if s, err := ReadState(bytes.NewReader(text)); err != nil || len(s.Executors) < n {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric((cpuTime(b)-before).Seconds()*1000/float64(b.N), "cpu-ms/op")
 		})
 	}
 }

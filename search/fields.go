@@ -42,6 +42,9 @@ func kindOf(field string) kind {
 	case "_id":
 		return kindID
 	}
+	if strings.HasPrefix(field, "mesoscope.receipt.lines.") || strings.HasPrefix(field, "mesoscope.receipt.bytes.") {
+		return kindNumber
+	}
 	if strings.HasSuffix(field, ".labels") || strings.Contains(field, ".labels.") {
 		return kindLabels
 	}

@@ -45,26 +45,9 @@ func newClient(cfg config.Elasticsearch, t http.RoundTripper) (*elasticsearch.Cl
 		DisableRetry:      true,
 		DisableMetaHeader: true,
 	}
-	switch {
-	case cfg.APIKeyFile != "":
-		key, err := readSecret("api_key_file", cfg.APIKeyFile)
-		if err != nil {
-			return nil, err
-		}
-		// Kibana and the API show a key both as "id:key" and encoded.
-		if strings.Contains(key, ":") {
-			key = base64.StdEncoding.EncodeToString([]byte(key))
-		}
-		ec.APIKey = key
-	case cfg.Username != "":
-		ec.Username = cfg.Username
-		if cfg.PasswordFile != "" {
-			pw, err := readSecret("password_file", cfg.PasswordFile)
-			if err != nil {
-				return nil, err
-			}
-			ec.Password = pw
-		}
+	var err error
+	if ec.APIKey, ec.Username, ec.Password, err = credentials(cfg); err != nil {
+		return nil, err
 	}
 	c, err := elasticsearch.NewClient(ec)
 	if err != nil {
@@ -73,8 +56,43 @@ func newClient(cfg config.Elasticsearch, t http.RoundTripper) (*elasticsearch.Cl
 	return c, nil
 }
 
-// newTransport is one pool of kept connections for all requests.
-func newTransport(cfg config.Elasticsearch) (http.RoundTripper, error) {
+// credentials are what cfg logs in with: an API key, encoded, or a name and a
+// password, or nothing.
+func credentials(cfg config.Elasticsearch) (apiKey, name, password string, err error) {
+	switch {
+	case cfg.APIKeyFile != "":
+		apiKey, err = readSecret("api_key_file", cfg.APIKeyFile)
+		// Kibana and the API show a key both as "id:key" and encoded.
+		if strings.Contains(apiKey, ":") {
+			apiKey = base64.StdEncoding.EncodeToString([]byte(apiKey))
+		}
+	case cfg.Username != "":
+		name = cfg.Username
+		if cfg.PasswordFile != "" {
+			password, err = readSecret("password_file", cfg.PasswordFile)
+		}
+	}
+	return apiKey, name, password, err
+}
+
+// Authorization is the header's value for what cfg logs in with, "" for
+// nothing: Kibana takes what its Elasticsearch takes.
+func Authorization(cfg config.Elasticsearch) (string, error) {
+	apiKey, name, password, err := credentials(cfg)
+	switch {
+	case err != nil:
+		return "", err
+	case apiKey != "":
+		return "ApiKey " + apiKey, nil
+	case name != "":
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password)), nil
+	}
+	return "", nil
+}
+
+// TLS is how servers prove themselves according to cfg, and what is shown to
+// them.
+func TLS(cfg config.Elasticsearch) (*tls.Config, error) {
 	tc := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)
@@ -95,6 +113,15 @@ func newTransport(cfg config.Elasticsearch) (http.RoundTripper, error) {
 			return nil, fmt.Errorf("output.elasticsearch.cert_file: %w", err)
 		}
 		tc.Certificates = []tls.Certificate{cert}
+	}
+	return tc, nil
+}
+
+// newTransport is one pool of kept connections for all requests.
+func newTransport(cfg config.Elasticsearch) (http.RoundTripper, error) {
+	tc, err := TLS(cfg)
+	if err != nil {
+		return nil, err
 	}
 	return bodyRounder{&http.Transport{
 		Proxy:               http.ProxyFromEnvironment,

@@ -23,6 +23,9 @@ const (
 	ActionUnchanged = "unchanged" // it was there already; nothing was written
 	ActionNewer     = "newer"     // a newer mesoscope has put it; left as it is
 	ActionLeftOut   = "left out"  // this server cannot
+
+	ActionWouldCreate = "would create" // by Setup; Plan only says so
+	ActionWouldUpdate = "would update"
 )
 
 // A Step is one thing that Setup put in place or left out.
@@ -80,9 +83,17 @@ func Setup(ctx context.Context, client *elasticsearch.Client, cfg config.Elastic
 	return s.report, err
 }
 
+// Plan says what Setup would do, and writes nothing.
+func Plan(ctx context.Context, client *elasticsearch.Client, cfg config.Elasticsearch) (Report, error) {
+	s := setup{ctx: ctx, client: client, dry: true}
+	err := s.run(cfg)
+	return s.report, err
+}
+
 type setup struct {
 	ctx    context.Context
 	client *elasticsearch.Client
+	dry    bool
 	can    abilities
 	report Report
 }
@@ -279,6 +290,10 @@ func (s *setup) put(kind, name, path string, body object) error {
 	case http.StatusNotFound:
 	default:
 		return statusError(http.MethodGet, path, status, answer)
+	}
+	if s.dry {
+		s.step(kind, name, map[string]string{ActionCreated: ActionWouldCreate, ActionUpdated: ActionWouldUpdate}[action], "")
+		return nil
 	}
 	status, answer, err = s.do(http.MethodPut, path, body)
 	if err != nil {

@@ -66,6 +66,12 @@ func (c abilities) mappings() object {
 		nanos = object{"type": "date"}
 	}
 	props := func(p object) object { return object{"properties": p} }
+	// receipt.Lines and receipt.Bytes
+	books := props(object{})
+	for _, column := range []string{"total", "size", "delivered", "duplicate", "quarantined", "dead_lettered", "dropped_by_server", "doubled", "pending",
+		"truncated", "other_stream", "garbage", "gap"} {
+		books["properties"].(object)[column] = long
+	}
 	return object{
 		"date_detection": false,
 		"dynamic_templates": []any{
@@ -87,6 +93,7 @@ func (c abilities) mappings() object {
 			"mesoscope": props(object{
 				"receipt": props(object{
 					"revision": long, "final": object{"type": "boolean"}, "first": nanos, "last": nanos,
+					"lines": books, "bytes": books, "unproven": keyword,
 					// Read whole and never asked for: not indexed.
 					"ranges": object{"type": "object", "enabled": false}, "gaps": object{"type": "object", "enabled": false},
 				}),
@@ -105,6 +112,7 @@ func (c abilities) mappings() object {
 			"mesos":     props(object{"task": props(object{"id": keyword, "labels": flattened})}),
 			"marathon":  props(object{"app": props(object{"id": keyword, "labels": flattened})}),
 			"host":      props(object{"name": keyword, "hostname": keyword, "ip": object{"type": "ip"}}),
+			"service":   props(object{"name": keyword, "version": keyword, "node": props(object{"name": keyword})}),
 		},
 	}
 }

@@ -20,8 +20,11 @@ type Container struct {
 	Created time.Time         `json:"created,omitzero"`  //
 	Running bool              `json:"running,omitempty"` // false: Docker has closed its log file
 	TTY     bool              `json:"tty,omitempty"`     //
-	Network string            `json:"network,omitempty"` // network mode, e.g. "bridge" or "host"
-	Host    string            `json:"host,omitempty"`    // the container's own host name
+	// OOMKilled is the end of its last run, if Docker saw a process of it killed
+	// for want of memory in it.
+	OOMKilled time.Time `json:"oom_killed,omitzero"`
+	Network   string    `json:"network,omitempty"` // network mode, e.g. "bridge" or "host"
+	Host      string    `json:"host,omitempty"`    // the container's own host name
 
 	// Sandbox is the folder that is mounted at mesos.SandboxTarget; "" if none.
 	Sandbox  string `json:"sandbox,omitempty"`

@@ -231,7 +231,7 @@ func fromInspect(r container.InspectResponse) Container {
 		c.note(fromAPI, "created")
 	}
 	if r.State != nil {
-		c.Running = r.State.Running || r.State.Restarting
+		c.Running, c.OOMKilled = r.State.Running || r.State.Restarting, oomKilled(r.State.OOMKilled, r.State.FinishedAt)
 		c.note(fromAPI, "running")
 	}
 	if r.Config != nil {

@@ -3,6 +3,7 @@ package discover
 import (
 	"maps"
 	"strings"
+	"time"
 )
 
 // The origins that stand in Container.From.
@@ -95,6 +96,14 @@ func network(mode string) string {
 	return mode
 }
 
+// oomKilled is Container.OOMKilled of what Docker says of a container's state.
+func oomKilled(was bool, finished string) (at time.Time) {
+	if was {
+		at, _ = time.Parse(time.RFC3339Nano, finished) // without a time there is nothing to tell it by
+	}
+	return at
+}
+
 // note says for each of the members where it came from. It makes a new map,
 // because Containers are copied and those copies are read elsewhere.
 func (c *Container) note(origin string, members ...string) {
@@ -134,6 +143,9 @@ func merge(c, over Container) Container {
 	take("sandbox", false, func() { c.Sandbox = over.Sandbox })
 	take("driver", false, func() { c.Driver, c.DriverOpts = over.Driver, over.DriverOpts })
 	take("log_path", false, func() { c.LogPath = over.LogPath })
+	if over.OOMKilled.After(c.OOMKilled) { // a list of the API does not say it
+		c.OOMKilled = over.OOMKilled
+	}
 	return c
 }
 

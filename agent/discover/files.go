@@ -154,8 +154,12 @@ func bare(id string) Container {
 func readConfig(path string) (Container, error) {
 	var v struct {
 		Created string
-		State   struct{ Running, Restarting *bool }
-		Config  struct {
+		State   struct {
+			Running, Restarting *bool
+			OOMKilled           bool
+			FinishedAt          string
+		}
+		Config struct {
 			Hostname string
 			Tty      bool
 			Env      []string
@@ -197,6 +201,7 @@ func readConfig(path string) (Container, error) {
 	c.Running = true // unless it says otherwise, see bare
 	if v.State.Running != nil {
 		c.Running = *v.State.Running || v.State.Restarting != nil && *v.State.Restarting
+		c.OOMKilled = oomKilled(v.State.OOMKilled, v.State.FinishedAt)
 		c.note(fromConfig, "running")
 	}
 	return c, nil

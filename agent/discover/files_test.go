@@ -53,6 +53,7 @@ func configShapes() map[string][2]string {
 	return map[string][2]string{
 		"running":    {runningConfig, jsonFileHost},
 		"exited":     {shape(`{"Running":false,"ExitCode":1}`, `{"Image":"redis"}`), jsonFileHost},
+		"no memory":  {shape(`{"Running":false,"ExitCode":137,"OOMKilled":true,"FinishedAt":"2026-11-25T09:58:51.85Z"}`, `{"Image":"redis"}`), jsonFileHost},
 		"restarting": {shape(`{"Running":false,"Restarting":true}`, `{"Image":"redis@sha256:0123"}`), jsonFileHost},
 		"tty":        {shape(`{"Running":true}`, `{"Tty":true,"Image":"sha256:abcd"}`), `{"LogConfig":{"Type":"json-file","Config":{}},"NetworkMode":"host"}`},
 		"none":       {shape(`{"Running":true}`, `{"Image":"redis"}`), `{"LogConfig":{"Type":"none","Config":{}},"NetworkMode":"bridge"}`},

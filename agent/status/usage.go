@@ -87,7 +87,7 @@ type ContainerUsage struct {
 	Memory      uint64    `json:"memory"`             // bytes, with the page cache
 	WorkingSet  uint64    `json:"memory_working_set"` // without what the kernel would give back first
 	MemoryLimit uint64    `json:"memory_limit"`
-	OOMKills    uint64    `json:"oom_kills"` // since its start
+	OOMKills    uint64    `json:"oom_kills"` // since its start; 1 (at least) of one that ended by it
 	Read        float64   `json:"read_bytes_per_second"`
 	Written     float64   `json:"written_bytes_per_second"`
 	Pids        uint64    `json:"pids"`

@@ -61,26 +61,14 @@ func newReader(h *hierarchy) *reader { return &reader{root: h, buf: make([]byte,
 // file reads dir/name; nil if it cannot be read.
 func (r *reader) file(dir, name string) []byte {
 	r.path = append(append(append(r.path[:0], dir...), '/'), name...)
-	f, err := os.Open(string(r.path))
-	if err != nil {
+	text, ok := readInto(string(r.path), r.buf)
+	if !ok {
 		return nil
 	}
-	defer f.Close()
-	n := 0
-	for {
-		m, err := f.Read(r.buf[n:])
-		n += m
-		if err != nil {
-			break // its end, or the container's
-		}
-		if n == len(r.buf) {
-			if n >= maxFile {
-				return nil
-			}
-			r.buf = append(r.buf, make([]byte, n)...)
-		}
+	if len(text) > len(r.buf) {
+		r.buf = text[:cap(text)]
 	}
-	return r.buf[:n]
+	return text
 }
 
 // maxFile bounds one file of the kernel, in bytes; the largest, memory.stat, has

@@ -66,6 +66,7 @@ var logMetrics = []metric[Owner]{
 // Describe sends what Collect can send.
 func (s *Sampler) Describe(ch chan<- *prometheus.Desc) {
 	ch <- infoDesc
+	ch <- oomEndsDesc
 	describe(ch, containerMetrics)
 	describe(ch, logMetrics)
 	describeMachine(ch)
@@ -92,5 +93,6 @@ func (s *Sampler) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+	s.oomEnds.collect(ch)
 	collectMachine(l.machine, ch)
 }

@@ -56,6 +56,9 @@ func containerRates(a, b *container, per func(before, after float64) float64) ra
 		Pids: y.Pids, PidsLimit: y.PidsLimit,
 		Lines: per(float64(a.Lines), float64(b.Lines)), LogBytes: per(float64(a.LogBytes), float64(b.LogBytes)),
 	}}
+	if !b.OOMKilled.IsZero() && !b.Measured {
+		r.OOMKills = 1 // at least; the kernel's count has gone with the container
+	}
 	if n := y.Periods - min(x.Periods, y.Periods); n > 0 {
 		r.Throttled = float64(y.ThrottledPeriods-min(x.ThrottledPeriods, y.ThrottledPeriods)) / float64(n)
 	}
@@ -72,7 +75,7 @@ func (r *rated) strain(a, b *container, m status.Machine) {
 			r.Strain, r.StrainOf = min(part, 1), of
 		}
 	}
-	if a.Measured && b.Measured && b.Counters.OOMKills > a.Counters.OOMKills {
+	if b.OOMEnded || a.Measured && b.Measured && b.Counters.OOMKills > a.Counters.OOMKills {
 		worst("oom", 1)
 	}
 	if m.CPUs > 0 {

@@ -17,8 +17,16 @@ import (
 	"mesoscope/agent/status"
 )
 
-// Every is how often the Sampler looks.
-const Every = 10 * time.Second
+// Every is how often the Sampler looks, and Rarest how often at least. Between
+// them it waits so long behind a look that looking takes half a percent of a
+// core: of thousands of containers a look takes most of a second.
+const (
+	Every  = 10 * time.Second
+	Rarest = time.Minute
+)
+
+// pause is how long to wait behind a look that took so long.
+func pause(took time.Duration) time.Duration { return min(max(Every, 200*took), Rarest) }
 
 // searchEvery bounds how often the whole tree of cgroups is searched for
 // containers that are not where Docker usually puts them.
@@ -34,6 +42,9 @@ type Owner struct {
 	Image     string
 	Created   time.Time
 	Running   bool
+	// OOMKilled is the end of its last run, if Docker saw a process of it killed
+	// for want of memory in it.
+	OOMKilled time.Time
 	// Lines and LogBytes have been read from its log since the agent's start.
 	Lines, LogBytes int64
 }
@@ -56,6 +67,7 @@ type Sampler struct {
 	paths    map[string]string // of cgroups, by container id
 	searched time.Time         // when the tree was searched
 	said     bool              // that there are no cgroups
+	oomEnds  *oomEnds
 
 	mu        sync.Mutex
 	now, last look
@@ -74,6 +86,7 @@ type container struct {
 	Slot     int
 	Counters Counters
 	Measured bool
+	OOMEnded bool // since the look before
 }
 
 // New makes a Sampler for the cgroups that this process can see. It looks at
@@ -82,19 +95,18 @@ func New(opt Options) *Sampler { return newSampler(opt, mounts(hostMounts())) }
 
 func newSampler(opt Options, root *hierarchy) *Sampler {
 	r := newReader(root)
-	return &Sampler{opt: opt, root: root, reader: r, machine: machineReader{files: r}, slots: newSlots(), paths: map[string]string{}}
+	return &Sampler{opt: opt, root: root, reader: r, machine: machineReader{files: r}, slots: newSlots(), paths: map[string]string{}, oomEnds: newOOMEnds(time.Now())}
 }
 
 // Run looks until ctx ends.
 func (s *Sampler) Run(ctx context.Context) {
-	tick := time.NewTicker(Every)
-	defer tick.Stop()
 	for {
-		s.sample(time.Now())
+		began := time.Now()
+		s.sample(began)
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(pause(time.Since(began)) - time.Since(began)):
 		}
 	}
 }
@@ -106,7 +118,7 @@ func (s *Sampler) sample(now time.Time) {
 	s.locate(owners, now)
 	l := look{time: now, containers: make(map[string]*container, len(owners))}
 	for _, o := range owners {
-		c := &container{Owner: o, Slot: s.slots.of[o.ID].n}
+		c := &container{Owner: o, Slot: s.slots.of[o.ID].n, OOMEnded: s.oomEnds.see(o)}
 		if path, ok := s.paths[o.ID]; ok {
 			var err error
 			if c.Counters, err = s.reader.read(path); err != nil {
@@ -117,6 +129,7 @@ func (s *Sampler) sample(now time.Time) {
 		}
 		l.containers[o.ID] = c
 	}
+	s.oomEnds.forget(l.containers)
 	l.machine = s.machine.read(now)
 	s.mu.Lock()
 	s.last, s.now = s.now, l

@@ -366,3 +366,59 @@ func TestDocs(t *testing.T) {
 		}
 	}
 }
+
+// TestOOMEnds: a container that ends because it has no memory is counted once
+// for each of its ends, whoever looks how often, and not those before our time.
+func TestOOMEnds(t *testing.T) {
+	f, s := newFake(t)
+	web := Owner{ID: longID(0), App: "/web", Framework: "marathon", Created: start}
+	old, late := web, Owner{ID: longID(1), App: "db", Running: true}
+	old.ID, old.OOMKilled = longID(2), time.Now().Add(-time.Hour)
+	now := time.Now()
+	look := func(want int, strained string) {
+		t.Helper()
+		now = now.Add(Every)
+		s.sample(now)
+		text := fmt.Sprintf("# HELP mesoscope_container_oom_ends_total %s\n# TYPE mesoscope_container_oom_ends_total counter\n", oomEndsHelp)
+		if want == 0 {
+			text = ""
+		} else {
+			text += fmt.Sprintf("mesoscope_container_oom_ends_total{app=\"/web\",framework=\"marathon\"} %d\n", want)
+		}
+		if err := testutil.CollectAndCompare(s, strings.NewReader(text), "mesoscope_container_oom_ends_total"); err != nil {
+			t.Error(err)
+		}
+		for _, c := range s.Usage().Containers {
+			if oom := c.StrainOf == "oom"; oom != (c.ID == strained) {
+				t.Errorf("%s is strained by %q", c.ID, c.StrainOf)
+			}
+			if c.ID == web.ID && c.OOMKills != uint64(min(want, 1)) {
+				t.Errorf("%d OOM kills", c.OOMKills)
+			}
+		}
+	}
+	f.owners = []Owner{web, old, late}
+	look(0, "")
+	web.OOMKilled = now.Add(time.Second)
+	f.owners = []Owner{web, old, late}
+	look(1, web.ID)
+	look(1, "")
+	web.OOMKilled, web.Running = now.Add(time.Second), true // started again, and ended so again
+	f.owners = []Owner{web, old, late}
+	look(2, web.ID)
+	f.owners = []Owner{old, late}
+	look(2, "")
+	if len(s.oomEnds.last) != 0 {
+		t.Errorf("%v is remembered", s.oomEnds.last)
+	}
+}
+
+// TestPause: a few containers are looked at every ten seconds; thousands less
+// often, and once a minute in any case.
+func TestPause(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{0: Every, 20 * time.Millisecond: Every, 100 * time.Millisecond: 20 * time.Second, 10 * time.Second: Rarest} {
+		if got := pause(took); got != want {
+			t.Errorf("after %v: %v, want %v", took, got, want)
+		}
+	}
+}

@@ -76,7 +76,9 @@ output:
 
 	const uuid = "c7c311a4-b669-11e6-a48f-0ea4f4b1778c"
 	apps := map[string]*struct {
-		n, lines  int
+		n, lines  int // tasks, and lines of each; 0: as many as it prints until it ends
+		again     int // of those that fail are started again
+		bridge    []int
 		framework string
 		labels    map[string]string
 		command   string
@@ -85,15 +87,18 @@ output:
 	}{
 		"/shop/web":    {n: 6, lines: 60, framework: "marathon", labels: map[string]string{"team": "search", "app": "x", "app.kubernetes.io/name": "y"}, command: prints(60, "0.4")},
 		"/shop/brief":  {n: 8, lines: 2, framework: "marathon-user", command: prints(2, "0")},
-		"/shop/crash":  {n: 6, lines: 20, framework: "marathon", labels: map[string]string{"team": "pay"}, command: prints(20, "0.05") + "; exit 3"},
+		"/shop/crash":  {n: 6, lines: 20, again: 3, framework: "marathon", labels: map[string]string{"team": "pay"}, command: prints(20, "0.05") + "; exit 3"},
 		"/shop/hidden": {n: 2, framework: "marathon", labels: map[string]string{"mesoscope.logs.enabled": "false"}, command: prints(30, "0.1")},
 		"/shop/apart":  {n: 2, lines: 5, framework: "marathon", labels: map[string]string{"mesoscope.logs.dataset": "mesos.apart"}, command: prints(5, "0.1"), dataset: "mesos.apart"},
+		"/shop/bridge": {n: 3, lines: 40, bridge: []int{80, 8443}, framework: "marathon", labels: map[string]string{"net": "bridge"}, command: prints(40, "0.4")},
+		"/shop/killed": {n: 3, framework: "marathon", command: prints(1<<30, "0.1")},
 		"/shop/after":  {n: 6, lines: 10, framework: "marathon", labels: map[string]string{"team": "late"}, command: prints(10, "0.05")},
 	}
 	run := func(app string) {
 		a := apps[app]
 		a.ran = m.Run(mesos.Tasks{Framework: a.framework, Name: strings.ReplaceAll(app[1:], "/", "_") + ".instance-" + uuid + "._app", N: a.n,
-			Labels: a.labels, Env: map[string]string{"MARATHON_APP_ID": app}, Command: a.command})
+			Labels: a.labels, Env: map[string]string{"MARATHON_APP_ID": app}, Command: a.command, Bridge: a.bridge, Again: a.again})
+		a.n += a.again // all in all
 	}
 	ended := func(app, state string) {
 		apps[app].ran.Wait(app+" "+state, func(said string) bool { return strings.Count(said, state) == apps[app].n })
@@ -106,6 +111,22 @@ output:
 	ended("/shop/brief", "TASK_FINISHED")
 	ended("/shop/crash", "TASK_FAILED")
 	ended("/shop/web", "TASK_RUNNING")
+	ended("/shop/bridge", "TASK_RUNNING")
+	ended("/shop/killed", "TASK_RUNNING")
+
+	// Without Marathon, agents and store the master knows where they are.
+	code, out, errOut := mesoscope(t, "where", "/shop/web", "--master", m.Master, "--url", "http://127.0.0.1:1")
+	if code != 0 || !strings.Contains(out, "/shop/web is on ") || strings.Count(out, "TASK_RUNNING") != apps["/shop/web"].n || strings.Contains(out, "1970") {
+		t.Errorf("where, of the master: %d %s\n%s", code, errOut, out)
+	}
+	code, out, errOut = mesoscope(t, "where", "bridge", "--master", m.Master, "--url", agent.url)
+	if code != 0 || !strings.HasPrefix(out, "/shop/bridge is on "+node+" (3)\n") || strings.Count(out, "->80/tcp ") != 3 || strings.Count(out, "->8443/tcp ") != 3 {
+		t.Errorf("where, of the master and the agent: %d %s\n%s", code, errOut, out)
+	}
+	for i := range apps["/shop/killed"].n {
+		apps["/shop/killed"].ran.Kill(fmt.Sprintf("shop_killed.instance-%s._app.%d", uuid, i))
+	}
+	ended("/shop/killed", "TASK_KILLED")
 
 	// What Mesos never told while it was there cannot be known later.
 	within(t, 60*time.Second, "what the labels of each task say", func() error {
@@ -137,7 +158,17 @@ output:
 	run("/shop/after")
 	ended("/shop/after", "TASK_FINISHED")
 
-	want := 0
+	// How many lines a killed task has printed, Docker knows.
+	printed := 0
+	for _, id := range strings.Fields(docker(t, "ps", "-aq", "--no-trunc", "--filter", "name=mesos-")) {
+		if env := docker(t, "inspect", "-f", "{{.Config.Env}} {{.HostConfig.Binds}}", id); strings.Contains(env, "MARATHON_APP_ID=/shop/killed ") && strings.Contains(env, m.WorkDir()) {
+			printed += strings.Count(docker(t, "logs", id)+"\n", "\n")
+		}
+	}
+	if killed := apps["/shop/killed"]; printed < killed.n {
+		t.Errorf("%d killed tasks have printed %d lines", killed.n, printed)
+	}
+	want := printed
 	for _, a := range apps {
 		want += a.n * a.lines
 	}
@@ -202,18 +233,22 @@ output:
 		once[l.Message] = true
 	}
 	for app, a := range apps {
-		if got := seen[app+" "+a.ran.ID]; got != a.n*a.lines {
-			t.Errorf("%s: %d lines, want %d", app, got, a.n*a.lines)
+		expected := a.n * a.lines
+		if app == "/shop/killed" {
+			expected = printed
+		}
+		if got := seen[app+" "+a.ran.ID]; got != expected {
+			t.Errorf("%s: %d lines, want %d", app, got, expected)
 		}
 	}
 	t.Logf("%d lines of %d apps compared", len(lines), len(apps))
 
-	code, out, _ := mesoscope(t, "explain", "container", "shop_web.instance-"+uuid+"._app.0", "--url", agent.url)
+	code, out, _ = mesoscope(t, "explain", "container", "shop_web.instance-"+uuid+"._app.0", "--url", agent.url)
 	if code != 0 || !strings.Contains(out, "mesos.task.id") || !strings.Contains(out, "mesos agent") {
 		t.Errorf("explain: %d\n%s", code, out)
 	}
 	// Where the tasks are is known without any agent.
-	code, out, errOut := mesoscope(t, "where", "/shop/web", "--store", es.URL, "--url", "http://127.0.0.1:1")
+	code, out, errOut = mesoscope(t, "where", "/shop/web", "--store", es.URL, "--url", "http://127.0.0.1:1")
 	if code != 0 || !strings.HasPrefix(out, "/shop/web is on "+node+" (6)\n") || !strings.Contains(out, "shop_web.instance-"+uuid[:1]) {
 		t.Errorf("where: %d %s\n%s", code, errOut, out)
 	}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mesoscope/agent/status"
 	"mesoscope/test/elasticsearch"
 	"mesoscope/test/marathon"
 	"mesoscope/test/mesos"
@@ -71,6 +73,7 @@ func TestSystemTask(t *testing.T) {
 		}
 	}
 	elsewhere := map[string]string{"/var/lib/docker": root + ":" + root, "/var/run/docker.sock": "/var/run/docker.sock:/var/run/docker.sock",
+		"/sys/fs/cgroup": "/sys/fs/cgroup:/sys/fs/cgroup",
 		"/var/lib/mesos": m.WorkDir() + ":" + m.WorkDir(), "/var/lib/mesoscope": t.TempDir() + ":/var/lib/mesoscope", "/etc/mesoscope": t.TempDir() + ":/etc/mesoscope"}
 	program := &mesos.Program{Image: image, Args: append([]string{"/mesoscope"}, app.Args...), Mem: app.Mem}
 	for _, v := range app.Container.Volumes {
@@ -125,6 +128,28 @@ func TestSystemTask(t *testing.T) {
 		})
 	}
 	stored("/shop/long", tasks) // it has begun
+	// From inside of its container it sees the cgroups of the others.
+	within(t, 90*time.Second, "all tasks are measured", func() error {
+		var u status.Usage
+		_, body, err := a.get(status.UsagePath)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(body), &u); err != nil {
+			return err
+		}
+		measured, itself := 0, false
+		for _, c := range u.Containers {
+			if c.App == "/shop/long" && c.Framework == "marathon" && c.Task != "" && c.Measured && c.Pids > 0 {
+				measured++
+			}
+			itself = itself || c.App == app.ID && c.Measured
+		}
+		if measured != tasks || !itself {
+			return fmt.Errorf("%d of %d, itself %v: %s", measured, tasks, itself, u.Problem)
+		}
+		return nil
+	})
 	first.Stop()
 	within(t, 60*time.Second, "the first agent's end", func() error {
 		if _, _, err := a.get("/healthz"); err == nil {

@@ -164,6 +164,28 @@ output:
 		}
 		return nil
 	})
+	ended := run("ended", "none", "-m", "32m", "test/busybox", "sh", "-c", "exec tail /dev/zero") // the kernel's count goes with it
+	within(t, 2*time.Minute, "the container that ended by it is named", func() error {
+		name := strings.TrimPrefix(docker(t, "inspect", "-f", "{{.Name}}", ended), "/")
+		_, body, err := agent.get("/metrics")
+		if err != nil {
+			return err
+		}
+		if want := fmt.Sprintf("mesoscope_container_oom_ends_total{app=%q,framework=\"\"} 1\n", name); !strings.Contains(body, want) {
+			return fmt.Errorf("no %s", want)
+		}
+		if err := ask(); err != nil {
+			return err
+		}
+		if c := find(func(c status.ContainerUsage) bool { return c.ID == ended }); len(c) != 1 || c[0].OOMKills != 1 {
+			return fmt.Errorf("%+v", c)
+		}
+		_, out, _ := mesoscope(t, "where", name, "--url", agent.url, "--all")
+		if !strings.Contains(out, " out of memory, Exited (137)") {
+			return fmt.Errorf("where:\n%s", out)
+		}
+		return nil
+	})
 	within(t, 2*time.Minute, "the lines are counted", func() error {
 		if n := scrape(t, agent)[ids["talks"]]["mesoscope_container_log_lines_total"]; n != lines {
 			return fmt.Errorf("%v", n)

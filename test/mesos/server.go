@@ -9,6 +9,7 @@ package mesos
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -28,12 +29,13 @@ const image = "mesoscope-test/framework"
 
 // A Server is a running master and agent.
 type Server struct {
-	Master string // http://127.0.0.1:PORT/master
-	Agent  string // http://127.0.0.1:PORT/slave(1)
+	Master string // http://IP:PORT/master
+	Agent  string // http://IP:PORT/slave(1)
 
 	t       testing.TB
 	dir     string // of the installation
 	work    string
+	ip      string // of Docker's bridge, so that containers in it reach the agent
 	port    int
 	program string // framework/
 }
@@ -53,9 +55,14 @@ func Start(t testing.TB) *Server {
 		}
 		t.Skip(text)
 	}
-	s := &Server{t: t, dir: strings.TrimSpace(string(out)), work: t.TempDir(), port: freePort(t)}
-	s.Master = fmt.Sprintf("http://127.0.0.1:%d/master", s.port)
-	s.Agent = fmt.Sprintf("http://127.0.0.1:%d/slave(1)", s.port)
+	gateway, err := exec.Command("docker", "network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "bridge").Output()
+	if err != nil {
+		t.Fatalf("the address of Docker's bridge: %v", err)
+	}
+	ip := strings.TrimSpace(string(gateway))
+	s := &Server{t: t, dir: strings.TrimSpace(string(out)), work: t.TempDir(), ip: ip, port: freePort(t, ip)}
+	s.Master = fmt.Sprintf("http://%s:%d/master", ip, s.port)
+	s.Agent = fmt.Sprintf("http://%s:%d/slave(1)", ip, s.port)
 	s.makeImage(filepath.Join(here, "framework"))
 	s.Again()
 	t.Cleanup(func() {
@@ -70,7 +77,7 @@ func Start(t testing.TB) *Server {
 func (s *Server) Again() {
 	s.t.Helper()
 	_, file, _, _ := runtime.Caller(0)
-	cmd := exec.Command("bash", filepath.Join(filepath.Dir(file), "start.sh"), s.dir, strconv.Itoa(s.port), s.work)
+	cmd := exec.Command("bash", filepath.Join(filepath.Dir(file), "start.sh"), s.dir, strconv.Itoa(s.port), s.work, s.ip)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("start Mesos: %v\n%s", err, out)
 	}
@@ -135,11 +142,20 @@ func (s *Server) removeContainers() {
 type Framework struct {
 	ID string
 
-	t    testing.TB
-	cmd  *exec.Cmd
-	done chan struct{}
-	mu   sync.Mutex
-	said bytes.Buffer
+	t      testing.TB
+	cmd    *exec.Cmd
+	orders io.Writer
+	done   chan struct{}
+	mu     sync.Mutex
+	said   bytes.Buffer
+}
+
+// Kill has a task killed, "NAME.0".
+func (f *Framework) Kill(task string) {
+	f.t.Helper()
+	if _, err := fmt.Fprintln(f.orders, "kill", task); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // Tasks say what to run.
@@ -149,6 +165,8 @@ type Tasks struct {
 	N         int               // how many
 	Labels    map[string]string // of the task
 	Env       map[string]string //
+	Bridge    []int             // a network of its own: these ports, those of the container, are published
+	Again     int               // so many of those that fail are started again, under a new id
 	Command   string            // for the shell
 	Program   *Program          // instead of Command
 }
@@ -166,6 +184,10 @@ type Program struct {
 func (s *Server) Run(o Tasks) *Framework {
 	s.t.Helper()
 	args := []string{"-master", s.Master, "-framework", o.Framework, "-name", o.Name, "-n", strconv.Itoa(o.N)}
+	for _, port := range o.Bridge {
+		args = append(args, "-network", "BRIDGE", "-publish", strconv.Itoa(port))
+	}
+	args = append(args, "-again", strconv.Itoa(o.Again))
 	command := []string{o.Command}
 	if p := o.Program; p == nil {
 		args = append(args, "-image", image)
@@ -187,6 +209,10 @@ func (s *Server) Run(o Tasks) *Framework {
 	}
 	f := &Framework{t: s.t, cmd: exec.Command(s.program, slices.Concat(args, []string{"--"}, command)...), done: make(chan struct{})}
 	f.cmd.Stdout, f.cmd.Stderr = f, f
+	var err error
+	if f.orders, err = f.cmd.StdinPipe(); err != nil {
+		s.t.Fatal(err)
+	}
 	if err := f.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -235,9 +261,9 @@ func (f *Framework) Stop() {
 	<-f.done
 }
 
-func freePort(t testing.TB) int {
+func freePort(t testing.TB, ip string) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", ip+":0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,9 @@
 //	framework -image mesoscope -self /path/of/framework -volume /var/lib/docker:/var/lib/docker:RW \
 //	    -parameter cap-drop=ALL -program -name mesoscope_agent /mesoscope agent
 //
-// The scheduler prints one line for each update of a task and runs until it is
-// killed; then its tasks are killed too. The executor says nothing, so that what
+// The scheduler prints one line for each update of a task, kills a task for each
+// line "kill ID" that it reads, and runs until it is killed; then its tasks are
+// killed too. The executor says nothing, so that what
 // the container prints is the command's alone.
 package main
 
@@ -25,6 +26,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -61,7 +63,13 @@ func run() error {
 	flag.StringVar(&s.image, "image", "test/framework", "Docker image that holds /framework")
 	flag.IntVar(&s.n, "n", 1, "tasks")
 	flag.StringVar(&s.name, "name", "web.kit", "task name; ids are NAME.0, NAME.1, ...")
-	flag.StringVar(&s.network, "network", "HOST", "HOST or BRIDGE; the executor must reach the agent, so HOST on loopback")
+	flag.StringVar(&s.network, "network", "HOST", "HOST or BRIDGE; the executor must reach the agent, so HOST if that is on loopback")
+	flag.Func("publish", "`port` of the container, with -network BRIDGE, repeatable; the agent's ports are taken from the offer", func(text string) error {
+		port, err := strconv.Atoi(text)
+		s.publish = append(s.publish, port)
+		return err
+	})
+	flag.IntVar(&s.again, "again", 0, "tasks that are started again, under the next id, when they fail")
 	flag.Var(&s.labels, "label", "task label `key=value`, repeatable")
 	flag.Var(&s.env, "env", "environment `key=value`, repeatable")
 	flag.Var(&s.parameters, "parameter", "option of docker run `key=value`, repeatable")
