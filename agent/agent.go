@@ -68,13 +68,14 @@ type Agent struct {
 	holdProblem string
 	containers  map[string]*container
 	oomKilled   map[string]discover.Container // see Owners
+	holds       map[string]hold               // hold folders beside sandboxes, by work_dir
 	recalled    bool                          // what an earlier run held has been taken up
 	attrsCalls  int                           // how often a reader has brought new attrs
 }
 
 // New opens the state of an Agent. Run it, then Close it.
 func New(opt Options) (*Agent, error) {
-	a := &Agent{opt: opt, log: opt.Log, started: time.Now(), containers: map[string]*container{}, oomKilled: map[string]discover.Container{}, unsaved: make(chan struct{}, 1)}
+	a := &Agent{opt: opt, log: opt.Log, started: time.Now(), containers: map[string]*container{}, oomKilled: map[string]discover.Container{}, holds: map[string]hold{}, unsaved: make(chan struct{}, 1)}
 	id, err := ID(opt.StateDir)
 	if err != nil {
 		return nil, err
@@ -168,6 +169,11 @@ func (a *Agent) Close() error {
 	err := a.tail.Close()
 	if a.holdLock != nil {
 		err = errors.Join(err, a.holdLock.Release())
+	}
+	for _, h := range a.holds {
+		if h.lock != nil {
+			err = errors.Join(err, h.lock.Release())
+		}
 	}
 	return err
 }

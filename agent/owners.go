@@ -22,12 +22,14 @@ func (a *Agent) Owners() []usage.Owner {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	list := make([]usage.Owner, 0, len(a.containers))
-	for id, c := range a.containers {
+	for _, c := range a.containers {
 		if c.gone {
 			continue
 		}
 		o := owner(c.known)
-		o.Lines, o.LogBytes = read[id].ReadLines, read[id].ReadBytes
+		for _, source := range sourcesOf(c.Container) {
+			o.Lines, o.LogBytes = o.Lines+read[source].ReadLines, o.LogBytes+read[source].ReadBytes
+		}
 		list = append(list, o)
 	}
 	for _, e := range a.discover.Excluded() {

@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,15 +32,17 @@ func (a *Agent) Sources() []status.Source {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	list := []status.Source{}
-	for id, c := range a.containers {
-		s, ok := followed[id]
-		if !ok && c.gone {
-			continue
+	for _, c := range a.containers {
+		for _, id := range sourcesOf(c.Container) {
+			s, ok := followed[id]
+			if !ok && c.gone {
+				continue
+			}
+			list = append(list, a.sourcesOf(c, s, ok)...)
 		}
-		list = append(list, a.sourcesOf(c, s, ok)...)
 	}
 	for _, e := range a.discover.Excluded() {
-		list = append(list, status.Source{ID: "docker/" + e.ID, Container: e.Name, State: "excluded", LastError: ""})
+		list = append(list, status.Source{ID: runtime(e.Of) + "/" + e.ID, Container: e.Name, State: "excluded", LastError: ""})
 	}
 	slices.SortFunc(list, func(x, y status.Source) int {
 		return cmp.Or(cmp.Compare(x.Container, y.Container), cmp.Compare(x.ID, y.ID))
@@ -49,7 +52,7 @@ func (a *Agent) Sources() []status.Source {
 
 func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []status.Source) {
 	base := status.Source{
-		ID: "docker/" + c.ID, Container: cmp.Or(c.Name, c.ID), Service: discover.ServiceName(c.known), Driver: c.Driver, Path: c.LogPath,
+		ID: runtime(c.Container) + "/" + c.ID, Container: cmp.Or(c.Name, c.ID), Service: discover.ServiceName(c.known), Driver: c.Driver, Path: c.LogPath,
 		MetadataFrom: cmp.Or(c.From["name"], "directory name"),
 	}
 	if !followed {
@@ -73,7 +76,11 @@ func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []st
 	default:
 		base.Guarantee = exactlyOnce
 	}
-	for k, name := range []string{"stdout", "stderr"} {
+	names := []string{"stdout", "stderr"}
+	if strings.HasSuffix(s.ID, stderrSource) {
+		names[0] = tail.ExecutorStream
+	}
+	for k, name := range names {
 		// A stream that was never written to is no news, but a container that
 		// has printed nothing at all is listed once.
 		if s.Lines[k] == 0 && s.Settled[k] == 0 && (k == 1 || s.Lines[1] > 0) {
@@ -83,7 +90,7 @@ func (a *Agent) sourcesOf(c *container, s tail.Source, followed bool) (list []st
 			continue
 		}
 		r := base
-		r.ID, r.Stream, r.Settled = "docker/"+c.ID+"/"+name, name, s.Settled[k]
+		r.ID, r.Stream, r.Settled = base.ID+"/"+name, name, s.Settled[k]
 		list = append(list, r)
 	}
 	return list

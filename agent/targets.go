@@ -24,6 +24,9 @@ type container struct {
 	notes   tail.Notes
 	gone    bool
 
+	executor *record.Stream // of a sandbox: for the lines of its executor
+	stays    bool           // a sandbox that is there, of which nobody has told yet in this run
+
 	unwritten bool // container.json does not say what is known
 }
 
@@ -31,7 +34,7 @@ type container struct {
 func (a *Agent) apply(set []discover.Container) {
 	followed := map[string]bool{}
 	for _, s := range a.tail.Sources() {
-		followed[s.ID] = true
+		followed[containerOf(s.ID)] = true
 	}
 	a.mu.Lock()
 	named := make(map[string]bool, len(set))
@@ -47,7 +50,7 @@ func (a *Agent) apply(set []discover.Container) {
 	if !a.recalled {
 		a.recalled = true
 		for _, id := range a.tail.Held() {
-			if !named[id] {
+			if of := containerOf(id); !named[of] && a.containers[of] == nil {
 				a.recall(id)
 			}
 		}
@@ -71,8 +74,12 @@ func (a *Agent) targets(named map[string]bool) (targets []tail.Target, attrs int
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, c := range a.containers {
-		c.gone = !named[id]
-		if c.LogPath != "" {
+		c.stays = c.stays && !named[id] && exists(c.Sandbox)
+		c.gone = !named[id] && !c.stays
+		switch {
+		case c.Runtime == discover.RuntimeMesos:
+			targets = append(targets, a.sandboxTargets(c)...)
+		case c.LogPath != "":
 			targets = append(targets, a.target(c))
 		}
 	}
@@ -121,6 +128,9 @@ func (a *Agent) update(now discover.Container) {
 	}
 	c.Container = now
 	a.encode(c)
+	if work := now.WorkDir(); work != "" {
+		a.holdBeside(work)
+	}
 	c.unwritten = now.LogPath != "" && !now.ViaAPI
 }
 
@@ -139,12 +149,14 @@ func (a *Agent) writeDown(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			dir := a.tail.HoldFolder(c.ID)
-			if dir == "" {
-				continue
-			}
-			if err := discover.WriteContainer(dir, c); err != nil {
-				a.log.Warn("what is known of a container cannot be kept for when it is gone", "container", c.ID, "error", err)
+			for _, id := range sourcesOf(c) {
+				dir := a.tail.HoldFolder(id)
+				if dir == "" {
+					continue
+				}
+				if err := discover.WriteContainer(dir, c); err != nil {
+					a.log.Warn("what is known of a container cannot be kept for when it is gone", "container", c.ID, "error", err)
+				}
 			}
 		}
 	}
@@ -173,6 +185,9 @@ func (a *Agent) encode(c *container) {
 		c.streams[k] = a.stream(c.known, name, cmp.Or(c.known.Dataset, a.opt.Dataset), name)
 	}
 	c.notes = &notes{agent: a, of: c.known}
+	if c.Runtime == discover.RuntimeMesos {
+		c.executor = a.stream(c.known, tail.ExecutorStream, cmp.Or(c.known.Dataset, a.opt.Dataset), tail.ExecutorStream)
+	}
 }
 
 // stream is where documents of a container go. name tells its streams apart,
@@ -180,7 +195,7 @@ func (a *Agent) encode(c *container) {
 func (a *Agent) stream(of discover.Container, name, dataset, output string) *record.Stream {
 	namespace := cmp.Or(of.Namespace, a.opt.Namespace)
 	return &record.Stream{
-		Name: "docker/" + of.ID + "/" + name, Index: "logs-" + dataset + "-" + namespace, Dataset: dataset,
+		Name: runtime(of) + "/" + of.ID + "/" + name, Index: "logs-" + dataset + "-" + namespace, Dataset: dataset,
 		Fields: discover.Fields(of, a.host, dataset, namespace, output),
 	}
 }
@@ -207,7 +222,11 @@ func (n *notes) Gaps() *record.Stream {
 func (a *Agent) recall(id string) {
 	known, ok := a.written(id)
 	if !ok {
-		known = discover.Container{ID: id}
+		known = discover.Container{ID: containerOf(id)}
+	}
+	if isSandbox(id) {
+		a.recallSandbox(id, known)
+		return
 	}
 	if known.LogPath == "" {
 		known.LogPath = filepath.Join(a.opt.Config.Docker.Root, "containers", id, id+"-json.log")
@@ -217,16 +236,23 @@ func (a *Agent) recall(id string) {
 	a.containers[id] = c
 }
 
-// written is what an earlier run, or this one, has written down of a container.
-func (a *Agent) written(id string) (discover.Container, bool) {
-	if a.opt.Config.Hold.Dir == "" {
-		return discover.Container{}, false
+// written is what an earlier run, or this one, has written down of a container or
+// the source of one.
+func (a *Agent) written(id string) (c discover.Container, ok bool) {
+	for _, id := range []string{id, id + stdoutSource, id + stderrSource} {
+		dir := a.tail.HoldPath(id)
+		if dir == "" {
+			continue
+		}
+		c, err := discover.ReadContainer(dir)
+		if err == nil {
+			return c, true
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			a.log.Warn("what was known of a container cannot be read", "container", id, "error", err)
+		}
 	}
-	c, err := discover.ReadContainer(filepath.Join(a.opt.Config.Hold.Dir, id))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		a.log.Warn("what was known of a container cannot be read", "container", id, "error", err)
-	}
-	return c, err == nil
+	return c, false
 }
 
 // attrs is called by a reader that met other attrs than before. What Docker

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -53,17 +54,24 @@ func (c *Agent) release(io IO) (err error) {
 	states := []string{filepath.Join(cfg.DataDir, string(config.Agent)), filepath.Join(cfg.DataDir, string(config.Standalone))}
 	// Taking the locks below counts as a sign of life, so that a node where
 	// nothing is left must not get as far.
-	if held, err := tail.InspectHold(cfg.Hold.Dir, states...); err != nil {
+	beside, err := tail.HoldDirs(states...)
+	if err != nil {
+		return Exit{Unknown, err}
+	}
+	dirs := append([]string{cfg.Hold.Dir}, beside...)
+	if held, err := inspectHolds(dirs, states); err != nil {
 		return Exit{Unknown, err}
 	} else if len(held) == 0 {
 		return c.printReleased(io, released{Dir: cfg.Hold.Dir}, nil)
 	}
 	if c.IfAgentDead > 0 {
-		if err := dead(c.IfAgentDead, cfg.Hold.Dir, states); err != nil {
-			return Exit{Bad, err}
+		for _, dir := range dirs {
+			if err := dead(c.IfAgentDead, dir, states); err != nil {
+				return Exit{Bad, err}
+			}
 		}
 	}
-	for _, dir := range []string{cfg.Hold.Dir, states[0]} {
+	for _, dir := range append(slices.Clone(dirs), states[0]) {
 		lock, err := takeExisting(dir)
 		if err != nil {
 			return refused(err)
@@ -72,18 +80,18 @@ func (c *Agent) release(io IO) (err error) {
 			defer lock.Release()
 		}
 	}
-	held, err := tail.InspectHold(cfg.Hold.Dir, states...)
+	held, err := inspectHolds(dirs, states)
 	if err != nil {
 		return Exit{Unknown, err}
 	}
 	var list []released
-	all, failed := released{Dir: cfg.Hold.Dir}, error(nil)
+	all, failed := released{Dir: strings.Join(dirs, ", ")}, error(nil)
 	for _, h := range held {
 		r := released{ID: h.ID, Files: h.Files, FreedFiles: h.Only, FreedBytes: h.Bytes, UnstoredFiles: h.UnstoredFiles, UnstoredBytes: h.Unstored}
 		if known, err := discover.ReadContainer(h.Folder); err == nil {
 			r.Name = known.Name
 		}
-		if err := tail.ReleaseHold(cfg.Hold.Dir, h.ID); err != nil {
+		if err := tail.ReleaseHold(filepath.Dir(h.Folder), h.ID); err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
@@ -97,6 +105,18 @@ func (c *Agent) release(io IO) (err error) {
 		return Exit{Bad, failed}
 	}
 	return nil
+}
+
+// inspectHolds is what all hold folders have.
+func inspectHolds(dirs, states []string) (held []tail.HeldContainer, err error) {
+	for _, dir := range dirs {
+		list, err := tail.InspectHold(dir, states...)
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, list...)
+	}
+	return held, nil
 }
 
 // takeExisting locks dir if it is there.

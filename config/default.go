@@ -34,7 +34,7 @@ func Default(kind Kind) Config {
 		MemoryLimit: 256 * mib,
 		HTTP:        HTTP{Listen: "127.0.0.1:9911"},
 		Docker:      Docker{Root: "/var/lib/docker", Socket: "unix:///var/run/docker.sock"},
-		Mesos:       Mesos{Agent: MesosAuto},
+		Mesos:       Mesos{Agent: MesosAuto, Sandboxes: true, ExecutorLines: ExecutorSeparate},
 		Hold:        Hold{Budget: 10 * gib, MinFree: "5%"},
 		Collector:   Collector{Cluster: "default", Exec: Exec{Allow: "/usr/lib/nagios/plugins"}},
 		Log:         Log{Level: "info", Format: "text"},

@@ -28,6 +28,11 @@ func (r *reader) checkMesos(m *Mesos) {
 			}
 		}
 	}
+	switch m.ExecutorLines {
+	case ExecutorSeparate, ExecutorKeep, ExecutorDrop:
+	default:
+		r.fail("mesos.executor_lines", "%q is none of separate, keep, drop", m.ExecutorLines)
+	}
 	if r.readable("mesos.credentials_file", &m.CredentialsFile) {
 		if m.TokenFile != "" {
 			r.fail("mesos.credentials_file", "and mesos.token_file are both set; remove one")

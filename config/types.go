@@ -60,7 +60,16 @@ type Mesos struct {
 	CredentialsFile string   `yaml:"credentials_file"` // "name secret", "name:secret" or Mesos' own {"principal":…,"secret":…}
 	TokenFile       string   `yaml:"token_file"`       // bearer token
 	CAFile          string   `yaml:"ca_file"`          // authorities to trust for https, PEM
+	Sandboxes       bool     `yaml:"sandboxes"`        // read the sandboxes of tasks without Docker
+	ExecutorLines   string   `yaml:"executor_lines"`   // what becomes of lines that Mesos' executors print: ExecutorSeparate, ExecutorKeep or ExecutorDrop
 }
+
+// The values of Mesos.ExecutorLines.
+const (
+	ExecutorSeparate = "separate" // they are a stream of their own
+	ExecutorKeep     = "keep"     // they stay among the lines of the task
+	ExecutorDrop     = "drop"     // they are counted and dropped
+)
 
 // Hold is where log files are kept by hard link until their last line is stored.
 type Hold struct {

@@ -28,7 +28,12 @@ type Executor struct {
 	Directory   string // absolute
 	Role        string // "" if unknown
 	Framework   Framework
-	Tasks       []Task
+	// Pod says that it is Mesos' own default executor, whose tasks have containers
+	// of their own within it.
+	Pod bool
+	// Completed says that it has ended.
+	Completed bool
+	Tasks     []Task
 }
 
 // A Framework is who asked for a task: "marathon".
@@ -45,6 +50,11 @@ type Task struct {
 	// executor's; "" if no status tells it.
 	ContainerID string
 	Labels      map[string]string
+	// Docker says that the Docker containerizer runs it, Own that its executor was
+	// made for it alone by Mesos. Both are false while it is Queued.
+	Docker, Own bool
+	// Ended says that it does not run any more.
+	Ended bool
 	// Queued says that the executor does not have the task yet. The agent does
 	// not tell the labels of such a task.
 	Queued bool
@@ -70,7 +80,7 @@ func ReadState(r io.Reader) (*State, error) {
 		case `"frameworks"`:
 			frameworks = true
 			return d.array(func() error { return d.framework(&s) })
-		case `"completed_frameworks"`:
+		case `"completed_frameworks"`: // whose executors stand in completed_executors
 			return d.array(func() error { return d.framework(&s) })
 		}
 		return d.SkipValue()
@@ -148,8 +158,10 @@ func (d decoder) framework(s *State) error {
 			return d.text(&f.ID)
 		case `"name"`:
 			return d.text(&f.Name)
-		case `"executors"`, `"completed_executors"`:
-			return d.array(func() error { return d.executor(s) })
+		case `"executors"`:
+			return d.array(func() error { return d.executor(s, false) })
+		case `"completed_executors"`:
+			return d.array(func() error { return d.executor(s, true) })
 		}
 		return d.SkipValue()
 	})
@@ -160,8 +172,9 @@ func (d decoder) framework(s *State) error {
 	return err
 }
 
-func (d decoder) executor(s *State) error {
-	var e Executor
+func (d decoder) executor(s *State, completed bool) error {
+	e := Executor{Completed: completed}
+	kind := ""
 	err := d.object(func(key []byte) error {
 		switch string(key) {
 		case `"id"`:
@@ -172,19 +185,24 @@ func (d decoder) executor(s *State) error {
 			return d.text(&e.Directory)
 		case `"role"`:
 			return d.text(&e.Role)
-		case `"tasks"`, `"completed_tasks"`:
-			return d.array(func() error { return d.task(&e, false) })
+		case `"type"`:
+			return d.text(&kind)
+		case `"tasks"`:
+			return d.array(func() error { return d.task(&e, Task{}) })
+		case `"completed_tasks"`:
+			return d.array(func() error { return d.task(&e, Task{Ended: true}) })
 		case `"queued_tasks"`:
-			return d.array(func() error { return d.task(&e, true) })
+			return d.array(func() error { return d.task(&e, Task{Queued: true}) })
 		}
 		return d.SkipValue()
 	})
+	e.Pod = kind == "DEFAULT"
 	s.Executors = append(s.Executors, e)
 	return err
 }
 
-func (d decoder) task(e *Executor, queued bool) error {
-	t := Task{Queued: queued}
+func (d decoder) task(e *Executor, t Task) error {
+	executor, named, state, kind := "", false, "", ""
 	err := d.object(func(key []byte) error {
 		switch string(key) {
 		case `"id"`:
@@ -195,13 +213,32 @@ func (d decoder) task(e *Executor, queued bool) error {
 			return d.labels(&t.Labels)
 		case `"statuses"`:
 			return d.array(func() error { return d.status(&t) })
+		case `"executor_id"`:
+			named = true
+			return d.text(&executor)
+		case `"state"`:
+			return d.text(&state)
+		case `"container"`:
+			return d.object(func(key []byte) error {
+				if string(key) == `"type"` {
+					return d.text(&kind)
+				}
+				return d.SkipValue()
+			})
 		}
 		return d.SkipValue()
 	})
+	t.Docker, t.Own = kind == "DOCKER", named && executor == ""
+	t.Ended = t.Ended || terminal[state]
 	if t.ID != "" {
 		e.Tasks = append(e.Tasks, t)
 	}
 	return err
+}
+
+// terminal are the states that a task does not leave.
+var terminal = map[string]bool{
+	"TASK_FINISHED": true, "TASK_FAILED": true, "TASK_KILLED": true, "TASK_ERROR": true, "TASK_LOST": true, "TASK_DROPPED": true, "TASK_GONE": true, "TASK_GONE_BY_OPERATOR": true,
 }
 
 // labels reads [{"key":…,"value":…}], or the nested {"labels":[…]} of other

@@ -12,7 +12,8 @@ import "time"
 // A Container is all that is known about one container. It holds no secrets:
 // environment variables come in by an allow-list only.
 type Container struct {
-	ID      string            `json:"id"`                // 64 hex digits
+	ID      string            `json:"id"`                // 64 hex digits; of a sandbox Mesos' own id, or ids, with a dot between
+	Runtime string            `json:"runtime,omitempty"` // RuntimeMesos: its log lies in Sandbox; "": Docker
 	Name    string            `json:"name,omitempty"`    // without the leading slash
 	Image   Image             `json:"image"`             //
 	Labels  map[string]string `json:"labels,omitempty"`  //
@@ -26,7 +27,8 @@ type Container struct {
 	Network   string    `json:"network,omitempty"` // network mode, e.g. "bridge" or "host"
 	Host      string    `json:"host,omitempty"`    // the container's own host name
 
-	// Sandbox is the folder that is mounted at mesos.SandboxTarget; "" if none.
+	// Sandbox is the folder that is mounted at mesos.SandboxTarget, or that of a task
+	// without Docker; "" if none.
 	Sandbox  string `json:"sandbox,omitempty"`
 	Mesos    *Mesos `json:"mesos,omitempty"`    // nil: not of Mesos, as far as is known
 	Marathon *App   `json:"marathon,omitempty"` // nil: not of Marathon
@@ -38,13 +40,16 @@ type Container struct {
 	// Waiting says that more may be known in a moment: its log is to be held,
 	// and not to be read yet.
 	Waiting bool `json:"-"`
+	// Undecided says of a sandbox that its task may run in Docker.
+	Undecided bool `json:"undecided,omitempty"`
 
 	// Driver is Docker's log driver, e.g. "json-file", and DriverOpts its options.
 	Driver     string            `json:"driver,omitempty"`
 	DriverOpts map[string]string `json:"driver_opts,omitempty"`
 	// LogPath is the json-file to follow: Docker's own, or the agent's local
 	// copy of a driver that can only be read through the API. Empty: cannot be
-	// followed, and Problem says why ("not readable: driver none").
+	// followed, and Problem says why ("not readable: driver none"). Of a sandbox, its
+	// stdout; see Stderr for the other one.
 	LogPath string `json:"log_path,omitempty"`
 	// ViaAPI says that LogPath is such a copy; the guarantee is weaker then.
 	ViaAPI  bool   `json:"via_api,omitempty"`

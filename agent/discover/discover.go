@@ -83,6 +83,7 @@ type Discoverer struct {
 	engine atomic.Pointer[string] // version of the engine that the API is of; nil: not known
 
 	// The rest belongs to Run.
+	began    time.Time
 	files    files
 	watch    *watcher // nil: none
 	filesOK  bool     // the last look at all files succeeded
@@ -96,6 +97,7 @@ type Discoverer struct {
 	mesos      *mesosWatch          // nil: not looked for
 	apps       *apps                // nil: no Marathon
 	tasks      *directoryOfTasks    // nil: Mesos has said nothing yet
+	boxes      *sandboxes           // nil: sandboxes are not read
 	joined     map[string]Container // what Mesos and Marathon have said of a container
 	frameworks map[string]string    // names by id, of those that Mesos or a container here names
 	since      map[string]time.Time // when a container began to wait for facts
@@ -180,19 +182,25 @@ func (d *Discoverer) newMesos() error {
 	if d.mesos, err = newMesosWatch(d.opt.Mesos, a, d.log, d.m); err != nil {
 		return err
 	}
+	if d.mesos != nil && d.opt.Mesos.Sandboxes {
+		d.boxes = newSandboxes()
+	}
 	if d.apps, err = newApps(d.opt.Mesos, a, d.log, d.m); err != nil {
 		return fmt.Errorf("mesos.marathon: %w", err)
 	}
 	return nil
 }
 
-// Excluded lists the containers that a rule keeps out of the set, by name.
+// Excluded lists the containers that a rule keeps out of the set, by name. The
+// sandbox of a task that runs in Docker is no container of its own.
 func (d *Discoverer) Excluded() []Excluded {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	list := make([]Excluded, 0, len(d.excluded))
 	for _, e := range d.excluded {
-		list = append(list, e)
+		if e.Rule != repeatsRule {
+			list = append(list, e)
+		}
 	}
 	slices.SortFunc(list, func(a, b Excluded) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return list
@@ -250,6 +258,7 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 		})
 	}
 
+	d.began = time.Now()
 	look := time.NewTimer(0)
 	defer look.Stop()
 	retry := time.NewTicker(retryLook)
@@ -277,10 +286,12 @@ func (d *Discoverer) Run(ctx context.Context, out chan<- []Container) error {
 			}
 		case <-retry.C:
 			d.lookAgain()
+			d.lookAtSandboxes()
 		case list := <-lists:
 			d.take(list)
 		case s := <-states:
 			d.takeState(s)
+			d.takeSandboxes(s)
 		case <-news:
 			d.touchApps()
 		}

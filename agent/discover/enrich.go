@@ -41,6 +41,9 @@ func (d *Discoverer) enrich(c *Container) {
 	if c.ofMesos() || !before { // else what is written down would be read each time
 		d.joined[c.ID] = Container{Mesos: c.Mesos, Marathon: c.Marathon, From: mesosFacts(c.From)}
 	}
+	if c.Mesos != nil && c.Runtime == "" {
+		d.inDocker(c.Mesos.ContainerID)
+	}
 	d.wait(c)
 	c.choose()
 }

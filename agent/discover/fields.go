@@ -2,6 +2,7 @@ package discover
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 )
 
@@ -127,7 +128,7 @@ func fieldsOf(c Container, h Host, dataset, namespace, stream string) streamFiel
 	labels := labelsOf(&c)
 	f := streamFields{
 		Stream:       stream,
-		Container:    containerFields{ID: c.ID, Name: c.Name, Runtime: "docker", Labels: labels.container},
+		Container:    containerFields{ID: c.ID, Name: c.Name, Runtime: cmp.Or(c.Runtime, "docker"), Labels: labels.container},
 		Host:         hostFields{Name: h.Name, Hostname: h.Hostname, IP: h.IPs},
 		Service:      serviceFields{Name: service, Version: version},
 		Orchestrator: orchestrator,
@@ -180,6 +181,14 @@ func (c *Container) taskID() choice {
 	return choice{c.Mesos.TaskID, c.From[keyTask]}
 }
 
+// taskName is for tasks without a container that has a name.
+func (c *Container) taskName() choice {
+	if c.Mesos == nil || c.Runtime != RuntimeMesos {
+		return choice{}
+	}
+	return choice{c.Mesos.TaskName, c.From[keyTaskName]}
+}
+
 func (c *Container) job() choice {
 	if c.Mesos == nil {
 		return choice{}
@@ -211,6 +220,7 @@ func serviceName(c Container) (name, from string) {
 		c.label("com.docker.swarm.service.name"),
 		c.label("com.docker.compose.service"),
 		c.label("io.kubernetes.container.name"),
+		c.taskName(),
 		choice{c.Name, c.From["name"]},
 		choice{c.ID[:min(12, len(c.ID))], c.From["id"]}, // Docker's short id, until the name is known
 	)

@@ -75,7 +75,7 @@ func (s *seen) stop() { s.cancel(); <-s.ended }
 // wait waits until the set is as the function wants it.
 func (s *seen) wait(what string, ok func(set map[string]Container) bool) {
 	s.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(90 * time.Second) // a busy machine
 	for {
 		s.mu.Lock()
 		change := s.change

@@ -274,6 +274,9 @@ func (d *directoryOfTasks) join(c *Container) {
 
 // ownTask is the task that the container itself names.
 func (c *Container) ownTask() string {
+	if c.Runtime == RuntimeMesos {
+		return c.Mesos.TaskID
+	}
 	return cmp.Or(c.Env["MESOS_TASK_ID"], c.Labels["MESOS_TASK_ID"])
 }
 

@@ -120,6 +120,11 @@ func (d *Discoverer) touch(id string) {
 // build merges what the sources say of one container. The zero Container says
 // that it has gone, or why it is excluded.
 func (d *Discoverer) build(id string) (c Container, _ Excluded) {
+	if d.boxes != nil {
+		if box, ok := d.boxes.known[id]; ok {
+			return d.buildSandbox(id, box)
+		}
+	}
 	dir := d.files.known[id]
 	listed, isListed := d.listed[id]
 	switch {

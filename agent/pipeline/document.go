@@ -14,6 +14,9 @@ type Origin struct {
 	Stream *record.Stream
 	id     [8]byte // the first 6 bytes of the id: the container
 	file   []byte  // `"file":{"path":"…","generation":"…"}`
+	// Key stands in the place of a line's time in its id, if it is not 0: in a raw
+	// log the time does not follow from the bytes. It is one number for each file.
+	Key int64
 }
 
 // NewOrigin encodes what repeats. container is the container's id, path the
@@ -64,7 +67,11 @@ func (o *Origin) Size(l *Line) int {
 // must be o's. created is when the line was read, in RFC 3339.
 func (o *Origin) Append(b *record.Batch, l *Line, created []byte) {
 	var id [idLen]byte
-	d := record.AppendAction(b.Body, o.appendID(id[:0], l.Nanos, l.Offset))
+	nanos := l.Nanos
+	if o.Key != 0 {
+		nanos = o.Key
+	}
+	d := record.AppendAction(b.Body, o.appendID(id[:0], nanos, l.Offset))
 	doc := uint32(len(d))
 	d = append(d, `{"@timestamp":"`...)
 	d = append(d, l.Time...)

@@ -156,6 +156,9 @@ func (j *Joiner) Flush() []Line {
 	return j.out[:1]
 }
 
+// Nanos is the time of the open line, cut or not; ok is false if there is none.
+func (j *Joiner) Nanos() (nanos int64, ok bool) { return j.nanos, j.open }
+
 // Trim gives back the memory of a line that has ended, or whose rest is only
 // passed over. Lines that Add or Flush has returned must not be used after it.
 func (j *Joiner) Trim() {

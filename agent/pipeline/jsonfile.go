@@ -63,6 +63,9 @@ type Parser struct {
 	attrs    []byte                           // the last `"attrs":{…},` that was good JSON
 	text     []byte                           // what the general parser wrote
 	time     []byte
+
+	stamped int64  // the time that Raw gives, as time has it
+	raw     []byte // a piece behind what was torn off the one before
 }
 
 // ErrNotEntry says that a physical line is not an entry of a json-file log.

@@ -182,10 +182,14 @@ func (g *generation) closed(k int, settled Position) bool {
 
 // silent says whether there is nothing to book about stream k of g: a container
 // that never writes to stderr gets no receipts for that. What belongs to no
-// stream is booked with stdout.
-func (g *generation) silent(k int) bool {
+// stream is booked with stdout, or with the only one that a raw log is of.
+func (s *source) silent(g *generation, k int) bool {
+	if s.unwanted(k) {
+		return true
+	}
 	if e := g.End[k]; g.First[k] != 0 || e.Lines+e.Own+e.Passed > 0 {
 		return false
 	}
-	return k == 1 || g.First[1] != 0 || g.End[0].Garbage == 0 && len(g.Gaps) == 0 && g.Doubt == ""
+	main := s.target.Format.main()
+	return k != main || g.First[1-main] != 0 || g.End[0].Garbage == 0 && len(g.Gaps) == 0 && g.Doubt == ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,19 +26,32 @@ var errMinFree = errors.New("the free space is below hold.min_free")
 // and notes how fast they fill up.
 func (f *Follower) keepBudget() {
 	var holders []*holder
+	dirs := f.hold.dirs()
 	f.mu.Lock()
-	dir := f.hold.dir
 	for _, s := range f.sources {
 		h := f.costs(s)
 		if h.bytes > 0 {
 			holders = append(holders, h)
 		}
-		dir = cmp.Or(dir, h.root)
+		if len(dirs) == 0 {
+			dirs = append(dirs, h.root)
+		}
 	}
 	f.mu.Unlock()
 	used := heldBy(holders)
-	room := f.spaceFor(used, dir)
+	room := f.budgetFor(used)
+	f.giveUpFor(holders, room)
+	for _, dir := range dirs {
+		here := slices.DeleteFunc(slices.Clone(holders), func(h *holder) bool { return cmp.Or(h.base, dir) != dir })
+		free := f.freeIn(dir)
+		f.giveUpFor(here, free)
+		room = room.tighter(free)
+	}
 	f.fill.note(f.log, holdSample{at: time.Now(), grown: used + f.fill.released.Load(), room: room.bytes, limit: room.why})
+}
+
+// giveUpFor gives up files of holders if there is no room for them.
+func (f *Follower) giveUpFor(holders []*holder, room space) {
 	for _, c := range choose(holders, -room.bytes) {
 		if f.giveUp(c.source, c.file.g, room.why) {
 			f.fill.released.Add(c.file.bytes)
@@ -52,22 +66,32 @@ type space struct {
 	why   error
 }
 
-// spaceFor is the space beside used bytes on the file system of dir.
-func (f *Follower) spaceFor(used int64, dir string) (s space) {
-	if f.budget > 0 {
-		s = space{f.budget - used, errBudget}
+// tighter is that of two spaces that bounds more.
+func (s space) tighter(t space) space {
+	if t.why != nil && (s.why == nil || t.bytes < s.bytes) {
+		return t
 	}
-	if f.minFree == nil || dir == "" {
-		return s
+	return s
+}
+
+// budgetFor is the space beside used bytes in the budget.
+func (f *Follower) budgetFor(used int64) space {
+	if f.budget <= 0 {
+		return space{}
+	}
+	return space{f.budget - used, errBudget}
+}
+
+// freeIn is the space above hold.min_free on the file system of dir.
+func (f *Follower) freeIn(dir string) space {
+	if f.minFree == nil {
+		return space{}
 	}
 	free, total := freeSpace(dir)
 	if total == 0 {
-		return s
+		return space{}
 	}
-	if more := free - f.minFree(total); s.why == nil || more < s.bytes {
-		s = space{more, errMinFree}
-	}
-	return s
+	return space{free - f.minFree(total), errMinFree}
 }
 
 func heldBy(holders []*holder) (n int64) {
@@ -109,6 +133,7 @@ func choose(holders []*holder, missing int64) (chosen []choice) {
 type holder struct {
 	source *source
 	root   string // a folder on the same file system
+	base   string // of its links; "": it has none
 	bytes  int64
 	files  []heldFile // oldest first
 }
@@ -131,7 +156,7 @@ func (h *holder) prefer(o *holder) bool {
 func (f *Follower) costs(s *source) *holder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := &holder{source: s, root: filepath.Dir(s.dir())}
+	h := &holder{source: s, root: filepath.Dir(s.dir()), base: f.hold.base(s.id)}
 	for _, g := range s.gens {
 		var fi os.FileInfo
 		var err error

@@ -123,7 +123,10 @@ func (s *source) chainBroken(fd found, holdDir string) string {
 	case !s.adjoining(fd.fresh):
 		next.why = "the numbers of those that are there have a gap"
 	default:
-		next.unbroken, next.born, next.head = true, birth(live.file), time.Unix(0, live.Head)
+		next.unbroken, next.born = true, birth(live.file)
+		if !live.raw {
+			next.head = time.Unix(0, live.Head)
+		}
 	}
 	_, why := chainWhole(last.stat(holdDir), next, fileClockTick())
 	return why
@@ -157,7 +160,7 @@ func (g *generation) stat(holdDir string) (st lastStat) {
 	switch {
 	case err != nil:
 		st.why = fmt.Sprintf("the link to it cannot be read: %v", err)
-	case compressed(f):
+	case g.packed(f):
 		st.why = "only its compressed copy is held"
 	default:
 		disk, _ := diskBytes(fi)

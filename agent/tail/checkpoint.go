@@ -32,6 +32,11 @@ type state struct {
 	Heads   heads       `json:"heads,omitempty"`
 	Mark    mark        `json:"mark,omitzero"`    // to notice a file that is not what it was
 	Flushed [2]boundary `json:"flushed,omitzero"` // where a line was ended that its bytes did not end
+	// HoldDir is the folder of the folder for links, if not that of the Config.
+	HoldDir string `json:"hold,omitempty"`
+	// Of a raw log: when what is not settled was read, and how far.
+	Readings []reading `json:"readings,omitempty"`
+	ReadTo   Position  `json:"readto,omitzero"`
 }
 
 // A checkpoint is the file that says how far each source is settled. It is a

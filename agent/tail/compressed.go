@@ -30,7 +30,7 @@ func compresses(z, g *generation, holdDir string, shared bool) bool {
 		return alone && (g.Size == 0 || uint32(g.Size) == size)
 	}
 	defer done()
-	if compressed(f) {
+	if g.packed(f) {
 		if keptSum, keptSize, ok := gzipTrailer(f); !ok || keptSum != sum || keptSize != size {
 			return false
 		}
@@ -54,6 +54,16 @@ func sameInode(a, b *os.File) bool {
 func laterThan(f *os.File, t time.Time) bool {
 	fi, err := f.Stat()
 	return err == nil && !t.IsZero() && fi.ModTime().After(t.Add(fileClockTick()))
+}
+
+// packed says whether f, a file of g, is compressed. The bytes of a raw file do not
+// tell, but it has another inode than its copy.
+func (g *generation) packed(f *os.File) bool {
+	if !g.raw || g.Gz {
+		return compressed(f)
+	}
+	fi, err := f.Stat()
+	return err == nil && inode(fi) != g.Ino
 }
 
 // kept is the file of g that is open or held, and what is to be done with it
@@ -104,7 +114,7 @@ func (g *generation) sumHeld(holdDir string) {
 		return
 	}
 	defer done()
-	if !compressed(f) { // else that would be the sum of other bytes
+	if !g.packed(f) { // else that would be the sum of other bytes
 		g.sumUp(f)
 	}
 }

@@ -14,7 +14,7 @@ func (f *Follower) salvage(s *source, g *generation) {
 	if g.Hold == "" || g != s.gens[len(s.gens)-1] {
 		return
 	}
-	fresh, err := openFresh(logFile{path: filepath.Join(f.hold.folder(s.id), g.Hold), ino: g.Ino})
+	fresh, err := s.openFresh(logFile{path: filepath.Join(f.hold.folder(s.id), g.Hold), ino: g.Ino})
 	if err != nil {
 		return // empty, or gone: what comes is found where it is
 	}

@@ -212,15 +212,15 @@ func TestMinFree(t *testing.T) {
 		return free / 2
 	}}
 	near := func(got, want int64) bool { return max(got-want, want-got) < free/4 } // others write, too
-	if s := f.spaceFor(1000, dir); s.why != errMinFree || !near(s.bytes, free-free/2) {
+	if s := f.budgetFor(1000).tighter(f.freeIn(dir)); s.why != errMinFree || !near(s.bytes, free-free/2) {
 		t.Errorf("%+v with %d free", s, free)
 	}
 	f.budget = 1500
-	if s := f.spaceFor(1000, dir); s.why != errBudget || s.bytes != 500 {
+	if s := f.budgetFor(1000).tighter(f.freeIn(dir)); s.why != errBudget || s.bytes != 500 {
 		t.Errorf("%+v", s)
 	}
 	f.budget, f.minFree = 0, nil
-	if s := f.spaceFor(1000, dir); s != (space{}) {
+	if s := f.budgetFor(1000).tighter(f.freeIn(dir)); s != (space{}) {
 		t.Errorf("%+v without limits", s)
 	}
 }

@@ -67,7 +67,7 @@ func (w *worker) flush(s *source) {
 			w.awaitBoundary(s)
 			continue
 		}
-		w.emit(s, k, s.joiners[k].Flush())
+		w.endLine(s, k)
 	}
 }
 

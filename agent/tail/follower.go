@@ -135,7 +135,7 @@ func New(cfg Config) (*Follower, error) {
 	}
 	if f.hold.dir != "" {
 		if err := os.MkdirAll(f.hold.dir, 0o700); err != nil {
-			f.hold.fail(nil, err)
+			f.hold.fail("", nil, err)
 			f.hold.dir = ""
 		}
 	}
@@ -154,6 +154,9 @@ func New(cfg Config) (*Follower, error) {
 		f.log.Warn("the checkpoint was damaged or gone at an earlier start; lines that are stored already are still looked up")
 	}
 	f.known = maps.Clone(f.checkpoint.last)
+	for id, st := range f.known {
+		f.hold.place(id, st.HoldDir)
+	}
 	f.clearUp()
 	f.metrics = newMetrics(cfg.Registry, f)
 	f.watch, err = newWatcher(f.wake)
@@ -202,15 +205,27 @@ func (f *Follower) Held() []string {
 	return ids
 }
 
+// AddHold says of one more hold folder: what lies in it is held, too. See
+// Target.HoldDir.
+func (f *Follower) AddHold(dir string) { f.hold.add(dir) }
+
+// HoldPath is HoldFolder, whether it exists or not.
+func (f *Follower) HoldPath(id string) string {
+	if f.hold.base(id) == "" {
+		return ""
+	}
+	return f.hold.folder(id)
+}
+
 // HoldFolder is where what concerns one container may be kept until its last
 // line is settled, or "" if nothing is held. It exists when the call returns.
 func (f *Follower) HoldFolder(id string) string {
-	if f.hold.dir == "" {
+	if f.hold.base(id) == "" {
 		return ""
 	}
 	dir := f.hold.folder(id)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		f.hold.fail(nil, err)
+		f.hold.fail(id, nil, err)
 		return ""
 	}
 	return dir
@@ -228,6 +243,7 @@ func (f *Follower) Set(targets []Target) {
 	named := make(map[string]bool, len(targets))
 	for _, t := range targets {
 		named[t.ID] = true
+		f.hold.place(t.ID, t.HoldDir)
 		s := f.sources[t.ID]
 		if s == nil {
 			st, known := f.known[t.ID]
@@ -351,8 +367,9 @@ func (f *Follower) work(ctx context.Context) {
 			s.gen.close() // it can be opened again; descriptors are few
 		}
 		s.readLines, s.readBytes = s.readLines+w.lines[0]+w.lines[1], s.readBytes+w.bytes
+		format := s.target.Format
 		s.mu.Unlock()
-		f.metrics.read(w)
+		f.metrics.read(w, format)
 		if len(w.buf) > pieceBytes {
 			w.buf = make([]byte, pieceBytes)
 		}

@@ -58,6 +58,10 @@ type generation struct {
 	Revision [2]int  `json:"rev,omitzero"`
 	Final    [2]bool `json:"final,omitzero"`
 
+	HeadLen int  `json:"headlen,omitempty"` // of a raw file: how many bytes HeadSum is of
+	Gz      bool `json:"gz,omitempty"`      // of a raw file: it was compressed when it was seen first
+
+	raw      bool // it is of a raw log
 	released bool // it was held, and its link has been taken away
 
 	due     [2]int  // revision of the receipt that is to be sent, 0: none
@@ -95,12 +99,20 @@ func (g *generation) pinned() bool {
 // holdName is the name of the link, which says all that is needed to recognise
 // the generation should the checkpoint be lost.
 func (g *generation) holdName() string {
-	return fmt.Sprintf("%d_%d_%d_%d", g.N, g.Ino, g.Head, g.From)
+	name := fmt.Sprintf("%d_%d_%d_%d", g.N, g.Ino, g.Head, g.From)
+	if g.Gz {
+		name += gzMark
+	}
+	return name
 }
+
+// gzMark ends the name of a link to a raw file that was compressed when it was
+// seen first. Its bytes do not tell: a raw file may have any.
+const gzMark = "_gz"
 
 func parseHoldName(name string) (g generation, ok bool) {
 	n, err := fmt.Sscanf(name, "%d_%d_%d_%d", &g.N, &g.Ino, &g.Head, &g.From)
-	g.Hold = name
+	g.Hold, g.Gz = name, strings.HasSuffix(name, gzMark)
 	return g, err == nil && n == 4 && g.holdName() == name
 }
 
@@ -270,6 +282,9 @@ func (g *generation) open(holdDir string) error {
 
 // take makes f the open file of g if it begins as g does.
 func (g *generation) take(f *os.File) error {
+	if g.raw {
+		return g.takeRaw(f)
+	}
 	var z *inflater
 	var r io.ReaderAt = f
 	if compressed(f) {

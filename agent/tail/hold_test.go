@@ -119,14 +119,14 @@ func TestProblemsByMount(t *testing.T) {
 	}
 	here, there, too := open(dir, "a"), open(other, "b"), open(other, "c")
 	h := hold{dir: "/hold"}
-	h.fail(there, syscall.EXDEV)
+	h.fail("", there, syscall.EXDEV)
 	said := h.Problem()
-	h.fail(too, syscall.EXDEV)
+	h.fail("", too, syscall.EXDEV)
 	h.works(here)
 	if p := h.Problem(); p != said || !strings.Contains(p, there.Name()) {
 		t.Errorf("%q, then %q", said, p)
 	}
-	h.fail(nil, syscall.EROFS)
+	h.fail("", nil, syscall.EROFS)
 	if p := h.Problem(); strings.Count(p, "cannot be held") != 2 {
 		t.Errorf("two problems: %q", p)
 	}

@@ -28,7 +28,10 @@ func (s *source) holdNew(g *generation, h *hold) {
 // holdLate holds a file whose link was taken away, or could not be made before,
 // where it lies now: as it was, or compressed.
 func (s *source) holdLate(g *generation, file logFile, h *hold) bool {
-	c, err := openFresh(file)
+	if h.base(s.id) == "" {
+		return false
+	}
+	c, err := s.openFresh(file)
 	if err != nil {
 		return false // what is open stays so
 	}
@@ -36,7 +39,7 @@ func (s *source) holdLate(g *generation, file logFile, h *hold) bool {
 	if !s.same(c, g, file, h) {
 		return false // the name leads to another file by now
 	}
-	c.N, c.Ino, c.From = g.N, g.Ino, g.From
+	c.N, c.Ino, c.From, c.Head, c.Gz = g.N, g.Ino, g.From, g.Head, g.Gz // so that its link says whose it is
 	h.link(s.id, c)
 	if c.Hold == "" {
 		return false

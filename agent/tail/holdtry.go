@@ -29,7 +29,8 @@ const tryName = "mesoscope-try"
 // agent any more; and that links cannot be removed it would say when they have
 // filled the disk.
 func (h *hold) try(t Target) {
-	if h.dir == "" || t.Steady {
+	dir := h.base(t.ID)
+	if dir == "" || t.Steady {
 		return
 	}
 	// A folder that somebody else writes to may have anything in the place of a
@@ -53,14 +54,14 @@ func (h *hold) try(t Target) {
 	if tried {
 		return
 	}
-	name := filepath.Join(h.dir, tryName)
+	name := filepath.Join(dir, tryName)
 	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		h.fail(f, err) // an earlier run left it
+		h.fail(t.ID, f, err) // an earlier run left it
 		return
 	}
 	if err := linkOpen(f, name); err != nil {
 		if !errors.Is(err, os.ErrNotExist) { // rotated away since
-			h.fail(f, err)
+			h.fail(t.ID, f, err)
 		}
 		return
 	}
@@ -68,7 +69,7 @@ func (h *hold) try(t Target) {
 		h.mu.Lock()
 		h.kept = true
 		h.mu.Unlock()
-		h.fail(f, err)
+		h.fail(t.ID, f, err)
 	}
 }
 
@@ -80,8 +81,10 @@ func (h *hold) keeps() bool {
 	return h.kept
 }
 
-// fail notes why f cannot be held; nil: why the folder cannot be used at all.
-func (h *hold) fail(f *os.File, err error) {
+// fail notes why f, of the log of id, cannot be held; nil: why the folder cannot be
+// used at all.
+func (h *hold) fail(id string, f *os.File, err error) {
+	dir := h.base(id)
 	var on mount
 	var path string
 	if f != nil {
@@ -94,7 +97,7 @@ func (h *hold) fail(f *os.File, err error) {
 	}
 	// One text for each mount, whichever of its files came last: what changes
 	// would be logged again.
-	text := holdReason(h.dir, path, err)
+	text := holdReason(dir, path, err)
 	if old, said := h.problems[on]; !said || reasonOf(old) != reasonOf(text) {
 		h.problems[on] = text
 	}

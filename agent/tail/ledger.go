@@ -14,6 +14,7 @@ type Position struct {
 	Offset     int64 `json:"off"`           // in the uncompressed file
 	Lines      int64 `json:"lines"`         // lines of the stream that began before Offset in this generation
 	Cut        int64 `json:"cut,omitempty"` // time (ns) of a line that was sent at its cap and goes on here
+	In         int   `json:"in,omitempty"`  // stream, counted from 1, of the line that goes on here, if it is the other one's
 	// What lies before Offset in this generation, for the books. It follows
 	// from the bytes alone, so it is the same however often they are read.
 	Own       int64 `json:"own,omitempty"`     // bytes of the stream's entries, but for Passed

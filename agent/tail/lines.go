@@ -29,19 +29,34 @@ func (w *worker) entry(s *source, line []byte, off int64, size int) bool {
 		w.newStreams(s, w.f.attrs(s.id, e.Attrs))
 	}
 	e.Size = size - from
-	j, c := &s.joiners[k], &s.counts[k]
-	if s.flushed[k].set() && s.ends(k, off) {
-		if j.Due(true) {
-			w.back = k + 1
-			return true
-		}
-		w.emit(s, k, j.Flush())
+	if w.keepsBoundary(s, k, off) {
+		w.add(s, k, &e, off)
 	}
+	return true
+}
+
+// keepsBoundary ends the open line of stream k where it was ended once before the
+// rest of it came. false: that line has to be read again first.
+func (w *worker) keepsBoundary(s *source, k int, off int64) bool {
+	if !s.flushed[k].set() || !s.ends(k, off) {
+		return true
+	}
+	if s.joiners[k].Due(true) {
+		w.back = k + 1
+		return false
+	}
+	w.endLine(s, k)
+	return true
+}
+
+// add gives an entry of stream k to its joiner.
+func (w *worker) add(s *source, k int, e *pipeline.Entry, off int64) {
+	j, c := &s.joiners[k], &s.counts[k]
 	goesOn := j.CutTime() // of a line whose beginning has been sent
-	lines, began := j.Add(&e, pipeline.Place{Generation: s.gen.N, Offset: off, Sequence: c.lines + 1})
+	lines, began := j.Add(e, pipeline.Place{Generation: s.gen.N, Offset: off, Sequence: c.lines + 1})
 	if j.Due(false) {
 		w.back = k + 1
-		return true
+		return
 	}
 	if began {
 		if _, open := j.Open(); open {
@@ -59,7 +74,20 @@ func (w *worker) entry(s *source, line []byte, off int64, size int) bool {
 		c.own += int64(e.Size)
 	}
 	w.emit(s, k, lines)
-	return true
+}
+
+// endLine emits the open line of stream k, which nothing else ends.
+func (w *worker) endLine(s *source, k int) {
+	if s.lineOf == k+1 {
+		s.lineOf = 0
+		var e pipeline.Entry
+		if w.parser.Rest(&s.tear, &e) {
+			e.Nanos, _ = s.joiners[k].Nanos()
+			lines, _ := s.joiners[k].Add(&e, pipeline.Place{})
+			w.emit(s, k, lines)
+		}
+	}
+	w.emit(s, k, s.joiners[k].Flush())
 }
 
 // newStreams uses what the attrs of the entries say from the next line on.
@@ -74,6 +102,11 @@ func (w *worker) newStreams(s *source, streams [2]*record.Stream) {
 
 // emit appends whole lines of stream k to its batch.
 func (w *worker) emit(s *source, k int, lines []pipeline.Line) {
+	if s.unwanted(k) {
+		w.dropped += int64(len(lines))
+		s.carry[k], s.reload[k] = nil, false
+		return
+	}
 	for i := range lines {
 		l := &lines[i]
 		fl := w.open[k]

@@ -6,6 +6,8 @@ import "github.com/prometheus/client_golang/prometheus"
 // one.
 type metrics struct {
 	lines   [2]prometheus.Counter
+	ofMesos prometheus.Counter // lines of executors
+	dropped prometheus.Counter // of these, those that nobody wants
 	bytes   prometheus.Counter
 	garbage prometheus.Counter
 	gaps    *prometheus.CounterVec
@@ -18,7 +20,11 @@ func newMetrics(reg prometheus.Registerer, f *Follower) *metrics {
 		Name: "mesoscope_lines_read_total", Help: "Lines read from log files and handed to the output.",
 	}, []string{"stream"})
 	m := &metrics{
-		lines: [2]prometheus.Counter{lines.WithLabelValues("stdout"), lines.WithLabelValues("stderr")},
+		lines:   [2]prometheus.Counter{lines.WithLabelValues("stdout"), lines.WithLabelValues("stderr")},
+		ofMesos: lines.WithLabelValues(ExecutorStream),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mesoscope_executor_lines_dropped_total", Help: "Lines that executors of Mesos printed themselves, dropped because mesos.executor_lines says so.",
+		}),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mesoscope_bytes_read_total", Help: "Bytes of log files worked off, uncompressed.",
 		}),
@@ -33,20 +39,25 @@ func newMetrics(reg prometheus.Registerer, f *Follower) *metrics {
 		}),
 	}
 	if reg != nil {
-		reg.MustRegister(lines, m.bytes, m.garbage, m.gaps, m.receiptsDropped, &sourceMetrics{f: f}, &f.fill)
+		reg.MustRegister(lines, m.dropped, m.bytes, m.garbage, m.gaps, m.receiptsDropped, &sourceMetrics{f: f}, &f.fill)
 	}
 	return m
 }
 
-// read adds what w did since the last call.
-func (m *metrics) read(w *worker) {
+// read adds what w did since the last call, with a log of that format.
+func (m *metrics) read(w *worker, format Format) {
 	for k, n := range w.lines {
-		if n > 0 {
+		switch {
+		case n == 0:
+		case k == 0 && format == RawExecutor:
+			m.ofMesos.Add(float64(n))
+		default:
 			m.lines[k].Add(float64(n))
 		}
 	}
+	m.dropped.Add(float64(w.dropped))
 	m.bytes.Add(float64(w.bytes))
-	w.lines, w.bytes = [2]int64{}, 0
+	w.lines, w.bytes, w.dropped = [2]int64{}, 0, 0
 }
 
 // sourceMetrics are summed up over the sources when Prometheus asks: a series

@@ -113,6 +113,7 @@ type world struct {
 	hold    string
 	store   *store
 	targets map[string]Target
+	raws    map[string]Target // sandboxes, whether they are there or not
 	agent   *agent
 	seed    uint64
 	// cursors: the sink keeps them together with the lines, as the embedded
@@ -243,6 +244,9 @@ func (w *world) set() {
 
 // target is the container id as discovery knows it while it runs.
 func (w *world) target(id string) Target {
+	if t, ok := w.raws[id]; ok {
+		return t
+	}
 	t := Target{ID: id, Path: jsonfile.LogPath(w.root, id), Streams: streamsOf(id), Running: true}
 	if w.moody {
 		t.Notes = testNotes(id)

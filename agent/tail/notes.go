@@ -50,7 +50,7 @@ func (g *generation) owes(s *source) bool {
 		return false
 	}
 	for k := range g.Final {
-		if !g.Final[k] && !g.silent(k) {
+		if !g.Final[k] && !s.silent(g, k) {
 			return true
 		}
 	}
@@ -69,8 +69,8 @@ func (s *source) askNotes(open bool) {
 			if g.Final[k] {
 				continue
 			}
-			final := g.closed(k, s.ledgers[k].settled) && !g.silent(k)
-			s.owing = s.owing || final || g.End[k].Generation == g.N && !g.silent(k)
+			final := g.closed(k, s.ledgers[k].settled) && !s.silent(g, k)
+			s.owing = s.owing || final || g.End[k].Generation == g.N && !s.silent(g, k)
 			if g.due[k] != 0 || g.flying[k] {
 				continue
 			}
@@ -144,7 +144,7 @@ func (w *worker) notes(s *source) {
 			r.Revision = g.Revision[k]
 			end := g.End[k]
 			o := s.noteOrigin(g)
-			o.Stream = streamName(k)
+			o.Stream = s.streamName(k)
 			fl := w.note(s, s.target.Notes.Receipts(o.Stream), o.ID(r.Revision), func(settled bool) {
 				g.flying[k] = false
 				// Unless the container has come back meanwhile, and goes on.
@@ -244,12 +244,12 @@ func (f *Follower) lose(s *source, g *generation, from int64, why error) {
 
 // passLost goes on behind the files that are lost, however many follow one another:
 // whoever stopped at one of them would take it for the end of the log.
-func (f *Follower) passLost(s *source) {
+func (w *worker) passLost(s *source) {
 	for s.gen != nil && s.gen.Lost {
 		if s.off < s.gen.LostFrom {
-			f.lose(s, s.gen, s.off, errLostAgain)
+			w.f.lose(s, s.gen, s.off, errLostAgain)
 		}
-		if !s.leave() {
+		if !w.leave(s) {
 			return
 		}
 	}

@@ -41,13 +41,16 @@ type worker struct {
 	open    [2]*flight // being filled
 	ready   []*flight  // filled, entered in the ledger, to be handed over
 
+	modified int64 // of a raw file: when it was written last, or now
+
 	// back is the stream, counted from 1, whose open line is needed again
 	// although its text was given up; 0: none.
 	back int
 
 	// Of the piece at hand, added to the metrics at its end.
-	lines [2]int64
-	bytes int64
+	lines   [2]int64
+	bytes   int64
+	dropped int64 // lines of an executor that nobody wants
 }
 
 // step does one piece of work on s, whose mu the caller holds. The flights to
@@ -83,7 +86,7 @@ func (w *worker) step(s *source) (verdict, error) {
 	if s.gen == nil {
 		s.enterFirst()
 	}
-	w.f.passLost(s)
+	w.passLost(s)
 	// Whatever happens below, no line may stay in a batch that the next source
 	// would fill.
 	defer w.closeBatches(s)
@@ -116,7 +119,7 @@ func (w *worker) mayRead(s *source) (verdict, bool) {
 			full++
 		}
 	}
-	s.parked = full == len(s.ledgers)
+	s.parked = full == len(s.ledgers) || full > 0 && s.target.Format.single()
 	return park, !s.parked
 }
 
@@ -198,8 +201,7 @@ func (w *worker) piece(s *source) (verdict, error) {
 		}
 	}
 	atEOF := err != nil
-	w.parser.Fallback = g.Head
-	used := w.entries(s, w.buf[:n])
+	used := w.work(s, w.buf[:n], atEOF)
 	w.bytes += int64(used)
 	g.size = max(g.size, s.off)
 	switch {
@@ -215,7 +217,7 @@ func (w *worker) piece(s *source) (verdict, error) {
 	case !atEOF:
 		return again, nil
 	case !g.ended:
-		return w.atEnd(s), nil
+		return w.awaitRest(s, w.buf[used:n]), nil
 	}
 	if rest := w.buf[used:n]; len(rest) > 0 {
 		// No newline will follow: a power cut tore the entry, or only the
@@ -231,7 +233,7 @@ func (w *worker) piece(s *source) (verdict, error) {
 		g.size = max(g.size, s.off)
 	}
 	w.closeBatches(s)
-	if s.leave() {
+	if w.leave(s) {
 		return again, nil
 	}
 	return w.atEnd(s), nil
@@ -259,6 +261,8 @@ func (w *worker) checkFile(s *source) (v verdict, ok bool, err error) {
 	// system had not written yet, or somebody cut it. And it may have grown since.
 	read := s.reach()
 	switch regrown := s.regrown(g); {
+	case g.raw && (size < read || regrown):
+		return w.cutRaw(s)
 	case size >= read && !regrown:
 		if s.marked.Generation == g.N {
 			s.marked = mark{}
@@ -298,7 +302,7 @@ func (w *worker) lost(s *source, why error) verdict {
 // passOver goes on behind the current generation, of which nothing is left.
 func (w *worker) passOver(s *source) verdict {
 	s.noteLive()
-	if s.leave() {
+	if w.leave(s) {
 		return again
 	}
 	if !s.target.Gone {
@@ -307,6 +311,16 @@ func (w *worker) passOver(s *source) verdict {
 		return idle
 	}
 	return w.atEnd(s)
+}
+
+// work works off what was read at s.off, and returns how many bytes that were.
+func (w *worker) work(s *source, b []byte, atEOF bool) int {
+	if s.target.Format.raw() {
+		full := len(b) == len(w.buf) && bytes.IndexByte(b, '\n') < 0
+		return w.pieces(s, b, full || atEOF && s.gen.ended)
+	}
+	w.parser.Fallback = s.gen.Head
+	return w.entries(s, b)
 }
 
 // entries works off the whole physical lines of b, which begins at s.off, and

@@ -91,6 +91,24 @@ func (c *HeldContainer) inspect(states []state) error {
 	return nil
 }
 
+// HoldDirs are the hold folders that the checkpoints in stateDirs name, besides that
+// of the configuration. See Target.HoldDir.
+func HoldDirs(stateDirs ...string) (dirs []string, err error) {
+	for _, dir := range stateDirs {
+		last, err := readCheckpoint(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, st := range last {
+			if st.HoldDir != "" && !slices.Contains(dirs, st.HoldDir) {
+				dirs = append(dirs, st.HoldDir)
+			}
+		}
+	}
+	slices.Sort(dirs)
+	return dirs, nil
+}
+
 // readCheckpoint reads the states without beginning a new file.
 func readCheckpoint(dir string) (map[string]state, error) {
 	c := &checkpoint{path: checkpointIn(dir), last: map[string]state{}, lens: map[string]int64{}}

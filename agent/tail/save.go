@@ -133,7 +133,7 @@ func (f *Follower) afterCheckpoint(s *source, st state) {
 		if g.Hold == "" {
 			continue
 		}
-		if k != nil && k.Sum == nil && s.compressed {
+		if k != nil && k.Sum == nil && (s.compressed || k.raw && k.at != "") {
 			// Its compressed copy must not be taken for that of another file of
 			// the same huge line.
 			k.sumHeld(f.hold.folder(s.id))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // A logFile is one file of a container's log as it lies in the folder.
@@ -140,7 +141,7 @@ func (s *source) identify(files []logFile, h *hold) found {
 		}
 		// While dockerd compresses a file, the plain one still lies beside it.
 		half := file.gz && slices.ContainsFunc(files, func(f logFile) bool { return f.age == file.age && !f.gz })
-		fresh, err := openFresh(file)
+		fresh, err := s.openFresh(file)
 		if err != nil && file.path == s.target.Path {
 			fd.empty = file.ino
 		}
@@ -175,6 +176,8 @@ func (s *source) identify(files []logFile, h *hold) found {
 // same says whether fresh, which was found as file, is g.
 func (s *source) same(fresh, g *generation, file logFile, h *hold) bool {
 	switch {
+	case g.raw:
+		return s.sameRaw(fresh, g, file, h) || s.copiesRaw(fresh, g, file)
 	case g.Head != fresh.Head:
 		return false
 	case file.gz:
@@ -191,7 +194,7 @@ func (s *source) same(fresh, g *generation, file logFile, h *hold) bool {
 }
 
 // openFresh opens a file and reads what tells it from others.
-func openFresh(file logFile) (*generation, error) {
+func (s *source) openFresh(file logFile) (*generation, error) {
 	f, err := os.Open(file.path)
 	if err != nil {
 		return nil, err
@@ -203,6 +206,14 @@ func openFresh(file logFile) (*generation, error) {
 		return nil, cmp.Or(err, os.ErrNotExist)
 	}
 	g := &generation{Ino: file.ino, at: file.path, size: file.size}
+	if g.raw = s.target.Format.raw(); g.raw {
+		if err := g.openRaw(f, file.gz); err != nil {
+			f.Close()
+			return nil, err
+		}
+		g.file = f
+		return g, nil
+	}
 	var h head
 	if file.gz {
 		var z *inflater
@@ -240,7 +251,7 @@ func (s *source) take(fd found, gone bool, now heard, h *hold) (changed bool) {
 		if !m.file.gz {
 			m.g.size = max(m.g.size, m.file.size)
 		}
-		if h.dir != "" && m.g.Hold == "" && !m.g.Done && !m.g.Lost && !s.target.Steady && (m.g.Ino == m.file.ino || m.file.gz) {
+		if m.g.Hold == "" && !m.g.Done && !m.g.Lost && !s.target.Steady && (m.g.Ino == m.file.ino || m.file.gz) {
 			s.holdLate(m.g, m.file, h)
 		}
 		if m.g == s.gens[len(s.gens)-1] {
@@ -283,6 +294,9 @@ func (s *source) take(fd found, gone bool, now heard, h *hold) (changed bool) {
 
 // append makes g the youngest generation, and holds it.
 func (s *source) append(g *generation, h *hold) {
+	if g.Head == 0 {
+		g.Head = time.Now().UnixNano() // of a raw file whose birth nobody knows
+	}
 	g.N, g.Path, g.Run = s.next, s.target.Path, s.heads.meet(g.Head)
 	s.next++
 	if !s.target.Steady {

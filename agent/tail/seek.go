@@ -1,6 +1,10 @@
 package tail
 
-import "slices"
+import (
+	"slices"
+
+	"mesoscope/agent/pipeline"
+)
 
 // Where a source is read from is decided here: at the start, when one file
 // follows another, and whenever something has to be read again.
@@ -31,6 +35,7 @@ func (s *source) seek(to [2]Position) {
 		s.joiners[k].Resume(to[k].Cut)
 		s.carry[k], s.muted[k], s.reload[k] = nil, false, false
 	}
+	s.lineOf, s.tear = 0, pipeline.Tear{}
 	s.gen = nil
 	s.enterFirst()
 }
@@ -44,6 +49,9 @@ func (s *source) enterFirst() {
 			continue
 		}
 		s.enter(g)
+		if s.off == from.Offset && g.N == from.Generation {
+			s.lineOf = from.In
+		}
 		return
 	}
 }
@@ -100,6 +108,9 @@ func (s *source) place(k int) Position {
 	}
 	p := s.here(k, s.off)
 	p.Cut = s.joiners[k].CutTime()
+	if s.lineOf != k+1 {
+		p.In = s.lineOf
+	}
 	if p.before(s.resume[k]) {
 		return s.resume[k]
 	}

@@ -9,7 +9,7 @@ import (
 // snapshot is what the checkpoint is to know, and what it then allows.
 func (s *source) snapshot() state {
 	low := s.settled().Generation
-	st := state{ID: s.id, Settled: [2]Position{s.ledgers[0].settled, s.ledgers[1].settled}, Horizon: s.nextHorizon()}
+	st := state{ID: s.id, HoldDir: s.target.HoldDir, Settled: [2]Position{s.ledgers[0].settled, s.ledgers[1].settled}, Horizon: s.nextHorizon()}
 	for _, g := range s.gens {
 		if g.N < low || g.closed(0, s.ledgers[0].settled) && g.closed(1, s.ledgers[1].settled) {
 			g.Done = true
@@ -21,13 +21,19 @@ func (s *source) snapshot() state {
 		st.Generations = append(st.Generations, c)
 	}
 	for k := range s.flushed {
-		if b := &s.flushed[k]; b.set() && !st.Settled[k].before(b.End) {
+		passed := st.Settled[k]
+		if s.target.Format.raw() {
+			passed = lower(st.Settled) // where lines of one stream begin depends on those of the other
+		}
+		if b := &s.flushed[k]; b.set() && !passed.before(b.End) {
 			*b = boundary{} // nobody reads it again
 		}
 	}
 	if st.Horizon.before(s.sent) {
 		st.Sent = s.sent
 	}
+	s.forgetReadings(lower(st.Settled))
+	st.Readings, st.ReadTo = slices.Clone(s.readings), s.readTo
 	st.Trails, st.Flushed, st.Mark, st.Heads = s.trails, s.flushed, s.mark(), s.heads
 	if st.Gone = s.finished && !s.flying() && !s.owes(); st.Gone && s.remains() {
 		st.Gone, st.Left = false, s.target.Path

@@ -19,7 +19,13 @@ import (
 // A Target is one container whose log is to be followed.
 type Target struct {
 	ID   string
-	Path string // the live json-file; its rotations lie beside it
+	Path string // the live file; its rotations lie beside it
+	// Format says what stands in it.
+	Format Format
+	// DropExecutor says that nobody wants what an executor prints (RawExecutor).
+	DropExecutor bool
+	// HoldDir is the folder for links to its files; "": that of the Config.
+	HoldDir string
 	// Streams are stdout and stderr. New ones (with the same Name) replace the
 	// old ones when the metadata changes.
 	Streams [2]*record.Stream
@@ -54,6 +60,7 @@ type source struct {
 	reading ticket      // for the workers
 	watched atomic.Bool // changes in the folder are told by the watcher
 	base    string      // name of the live file
+	shared  bool        // its folder has other files that are written to
 	births  births      // of live files
 	live    atomic.Bool // the youngest generation is the file that Docker writes to
 
@@ -94,7 +101,11 @@ type source struct {
 	heads       heads
 	compressed  bool // the folder has had compressed files
 	attrs       []byte
-	marked      mark // what stood before the place to go on at when the last agent ended
+	lineOf      int           // stream of a raw log's open line, counted from 1; 0: none
+	tear        pipeline.Tear // what that line was cut within
+	readings    []reading     // when a raw log was read, from what is not settled on
+	readTo      Position      // and how far it ever was
+	marked      mark          // what stood before the place to go on at when the last agent ended
 
 	epoch     int           // flights of an earlier one have been given up
 	returned  bool          // the sink has given a flight back
@@ -122,7 +133,7 @@ type source struct {
 }
 
 func newSource(t Target, st state, known bool) *source {
-	s := &source{id: t.ID, base: filepath.Base(t.Path), target: t, next: 1, caughtUp: time.Now(), openAt: time.Now(), openWait: openFirst}
+	s := &source{id: t.ID, base: filepath.Base(t.Path), shared: t.Format.raw(), target: t, next: 1, caughtUp: time.Now(), openAt: time.Now(), openWait: openFirst}
 	s.looking.source, s.reading.source = s, s
 	if !known {
 		return s
@@ -133,6 +144,7 @@ func newSource(t Target, st state, known bool) *source {
 			g.Gaps[n].granted, g.Gaps[n].again = true, true
 		}
 		g.granted = g.Revision
+		g.raw = t.Format.raw()
 		if g.Path == "" {
 			g.Path = t.Path
 		}
@@ -152,6 +164,7 @@ func newSource(t Target, st state, known bool) *source {
 	}
 	s.marked, s.heads = st.Mark, st.Heads
 	s.trails, s.flushed, s.mayFlush = st.Trails, st.Flushed, [2]bool{true, true}
+	s.readings, s.readTo = slices.Clone(st.Readings), st.ReadTo
 	s.owing = true
 	if !t.Gone {
 		s.reopen() // it may have been gone when the last agent ended
@@ -235,6 +248,7 @@ var errLostAgain = errors.New("the file was lost before the answer for these lin
 func (s *source) adoptHeld(holdDir string) {
 	s.checkHeld(holdDir)
 	for _, g := range heldIn(holdDir) {
+		g.raw = s.target.Format.raw()
 		// An inode that nothing keeps may have come back to another file, even of
 		// the same huge line.
 		known := s.find(func(k *generation) bool {
@@ -262,7 +276,7 @@ func (g *generation) takeLink(h *generation, holdDir string) bool {
 	if g.Hold != "" || g.Done {
 		return false
 	}
-	c := generation{Head: g.Head, From: g.From, HeadSum: g.HeadSum, Sum: g.Sum, Hold: h.Hold}
+	c := generation{Ino: g.Ino, Head: g.Head, From: g.From, HeadSum: g.HeadSum, HeadLen: g.HeadLen, Gz: g.Gz, Sum: g.Sum, Hold: h.Hold, HoldIno: h.HoldIno, raw: g.raw}
 	if c.open(holdDir) != nil {
 		return false
 	}
@@ -334,6 +348,9 @@ func (s *source) origin(k int, n int64) *pipeline.Origin {
 		return o
 	}
 	g.origins[k] = pipeline.NewOrigin(s.target.Streams[k], s.id, g.Path, g.name())
+	if g.raw {
+		g.origins[k].Key = g.key()
+	}
 	return g.origins[k]
 }
 

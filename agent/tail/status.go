@@ -109,7 +109,7 @@ func (s *source) blockedBy(now time.Time) string {
 		if d := now.Sub(l.flights[0].since); d >= longest {
 			longest = d
 			text = fmt.Sprintf("%s: lines from offset %d on (generation %s) have had no final answer for %s",
-				streamName(k), l.settled.Offset, s.nameOf(l.settled.Generation), d.Round(time.Second))
+				s.streamName(k), l.settled.Offset, s.nameOf(l.settled.Generation), d.Round(time.Second))
 			if s.muted[k] {
 				text += "; this stream waits for them"
 			}

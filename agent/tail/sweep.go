@@ -133,7 +133,7 @@ func (s *source) forgive(all bool) (n int) {
 	}
 	for _, g := range owing {
 		for k := range g.Final {
-			if !g.Final[k] && !g.silent(k) {
+			if !g.Final[k] && !s.silent(g, k) {
 				g.Final[k] = true
 				n++
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,14 +27,14 @@ type watcher struct {
 	buf     []byte
 
 	mu      sync.Mutex
-	sources map[int32]*source
+	sources map[int32][]*source // those of one folder
 	wds     map[*source]int32
 }
 
 // newWatcher calls wake for each change; names says that files came, went or were
 // renamed.
 func newWatcher(wake func(s *source, names bool)) (*watcher, error) {
-	w := &watcher{wake: wake, buf: make([]byte, 64<<10), sources: map[int32]*source{}, wds: map[*source]int32{}}
+	w := &watcher{wake: wake, buf: make([]byte, 64<<10), sources: map[int32][]*source{}, wds: map[*source]int32{}}
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
 		return w, err
@@ -74,7 +75,8 @@ func (w *watcher) add(dir string, s *source) (ok bool) {
 		return false
 	}
 	s.births.begin(before)
-	w.sources[int32(wd)], w.wds[s] = s, int32(wd)
+	w.forget(s) // of another folder, if any
+	w.sources[int32(wd)], w.wds[s] = append(slices.Clip(w.sources[int32(wd)]), s), int32(wd)
 	return true
 }
 
@@ -85,12 +87,27 @@ func (w *watcher) remove(s *source) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if wd, ok := w.wds[s]; ok {
-		// Fails when the folder has gone, which removed the watch, or all is closed.
-		_ = w.conn.Control(func(fd uintptr) { _, _ = unix.InotifyRmWatch(int(fd), uint32(wd)) })
-		delete(w.wds, s)
-		delete(w.sources, wd)
+		if w.forget(s) == 0 {
+			// Fails when the folder has gone, which removed the watch, or all is closed.
+			_ = w.conn.Control(func(fd uintptr) { _, _ = unix.InotifyRmWatch(int(fd), uint32(wd)) })
+		}
 		s.births.end()
 	}
+}
+
+// forget takes s from the sources of its folder, and says how many it has left.
+func (w *watcher) forget(s *source) (left int) {
+	wd, ok := w.wds[s]
+	if !ok {
+		return 0
+	}
+	delete(w.wds, s)
+	// A slice of its own: events may be using the old one.
+	list := slices.DeleteFunc(slices.Clone(w.sources[wd]), func(t *source) bool { return t == s })
+	if w.sources[wd] = list; len(list) == 0 {
+		delete(w.sources, wd)
+	}
+	return len(list)
 }
 
 // run takes in what comes until close.
@@ -138,31 +155,41 @@ func (w *watcher) events(b []byte) {
 			continue
 		}
 		w.mu.Lock()
-		s := w.sources[wd]
-		if s != nil && mask&unix.IN_IGNORED != 0 {
+		list := w.sources[wd]
+		if len(list) > 0 && mask&unix.IN_IGNORED != 0 {
 			// The folder has gone. Should it come again, it is another one.
 			delete(w.sources, wd)
-			delete(w.wds, s)
-			s.births.end()
-			s.watched.Store(false)
+			for _, s := range list {
+				delete(w.wds, s)
+				s.births.end()
+				s.watched.Store(false)
+			}
 			w.blind.Store(true)
 		}
 		w.mu.Unlock()
-		if s != nil && mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 && string(bytes.TrimRight(name, "\x00")) == s.base {
-			s.births.add()
-		}
-		if s != nil {
-			w.wake(s, mask&unix.IN_MODIFY == 0)
+		for _, s := range list {
+			s.event(mask, bytes.TrimRight(name, "\x00"), w.wake)
 		}
 	}
+}
+
+// event is for what happened to a file in the folder of s, or to the folder.
+func (s *source) event(mask uint32, name []byte, wake func(s *source, names bool)) {
+	if n := len(s.base); s.shared && len(name) > 0 && (len(name) < n || string(name[:n]) != s.base) {
+		return // a sandbox is the task's own folder
+	}
+	if string(name) == s.base && mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0 {
+		s.births.add()
+	}
+	wake(s, mask&unix.IN_MODIFY == 0)
 }
 
 // wakeAll is for events that the kernel had no room for.
 func (w *watcher) wakeAll() {
 	w.mu.Lock()
 	all := make([]*source, 0, len(w.sources))
-	for _, s := range w.sources {
-		all = append(all, s)
+	for _, list := range w.sources {
+		all = append(all, list...)
 	}
 	w.mu.Unlock()
 	for _, s := range all {

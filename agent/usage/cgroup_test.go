@@ -170,6 +170,7 @@ func TestFind(t *testing.T) {
 	for _, path := range []string{
 		"docker/" + id("a"), "system.slice/docker-" + id("b") + ".scope", "kubepods/burstable/pod1/" + id("c"), "mesos/x/" + id("d"),
 		"docker/" + id("e") + "/docker/" + id("f"), "docker/" + strings.Repeat("g", 64), "user.slice/x" + id("a") + ".scope",
+		"mesos/c7c311a4-b669-11e6-a48f-0ea4f4b1778c/mesos/nested",
 	} {
 		if err := os.MkdirAll(filepath.Join(dir, path), 0o700); err != nil {
 			t.Fatal(err)
@@ -177,9 +178,10 @@ func TestFind(t *testing.T) {
 	}
 	h := &hierarchy{unified: dir}
 	got := map[string]string{}
-	wanted := map[string]bool{id("c"): true, id("d"): true, id("f"): true, id("9"): true}
+	wanted := map[string]bool{id("c"): true, id("d"): true, id("f"): true, id("9"): true, "c7c311a4-b669-11e6-a48f-0ea4f4b1778c": true}
 	h.find(wanted, func(id, path string) { got[id] = path })
-	want := map[string]string{id("c"): "/kubepods/burstable/pod1/" + id("c"), id("d"): "/mesos/x/" + id("d"), id("f"): "/docker/" + id("e") + "/docker/" + id("f")}
+	want := map[string]string{id("c"): "/kubepods/burstable/pod1/" + id("c"), id("d"): "/mesos/x/" + id("d"), id("f"): "/docker/" + id("e") + "/docker/" + id("f"),
+		"c7c311a4-b669-11e6-a48f-0ea4f4b1778c": "/mesos/c7c311a4-b669-11e6-a48f-0ea4f4b1778c"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("found %v", got)
 	}

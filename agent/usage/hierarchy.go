@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"cmp"
 	"os"
 	"strings"
 )
@@ -124,7 +125,8 @@ func (h *hierarchy) find(wanted map[string]bool, found func(id, path string)) {
 				continue
 			}
 			below := path + "/" + e.Name()
-			if id := containerID(e.Name()); wanted[id] {
+			// Mesos calls those of its containerizer by their bare ids.
+			if id := cmp.Or(containerID(e.Name()), e.Name()); wanted[id] {
 				found(id, below)
 				left--
 			} else if depth > 1 {

@@ -192,7 +192,7 @@ func (s *Sampler) Usage() status.Usage {
 	u.Node = s.opt.Node
 	running, measured := 0, 0
 	for _, c := range now.containers {
-		if c.Running {
+		if c.Running && containerID(c.ID) != "" { // a task without Docker need not have one
 			running++
 		}
 		if c.Measured {

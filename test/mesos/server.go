@@ -38,12 +38,26 @@ type Server struct {
 	ip      string // of Docker's bridge, so that containers in it reach the agent
 	port    int
 	program string // framework/
+	boxes   bool   // it has the Mesos containerizer, too
 }
 
 // Start installs Mesos if it is not there, starts it, and ends it with the
 // test. What the machine lacks skips the test with a word on it, and fails it
 // when CI is set. The image test/busybox has to be there.
 func Start(t testing.TB) *Server {
+	t.Helper()
+	return start(t, false)
+}
+
+// StartBoth is Start with the Mesos containerizer besides Docker's, for Tasks with
+// Sandbox. Of what the package of libmesos lacks, containerizer/ has as much as it
+// needs.
+func StartBoth(t testing.TB) *Server {
+	t.Helper()
+	return start(t, true)
+}
+
+func start(t testing.TB, boxes bool) *Server {
 	t.Helper()
 	_, file, _, _ := runtime.Caller(0)
 	here := filepath.Dir(file)
@@ -60,10 +74,13 @@ func Start(t testing.TB) *Server {
 		t.Fatalf("the address of Docker's bridge: %v", err)
 	}
 	ip := strings.TrimSpace(string(gateway))
-	s := &Server{t: t, dir: strings.TrimSpace(string(out)), work: t.TempDir(), ip: ip, port: freePort(t, ip)}
+	s := &Server{t: t, dir: strings.TrimSpace(string(out)), work: t.TempDir(), ip: ip, port: freePort(t, ip), boxes: boxes}
 	s.Master = fmt.Sprintf("http://%s:%d/master", ip, s.port)
 	s.Agent = fmt.Sprintf("http://%s:%d/slave(1)", ip, s.port)
 	s.makeImage(filepath.Join(here, "framework"))
+	if boxes {
+		s.build(filepath.Join(here, "containerizer"), filepath.Join(s.work, "libexec", "mesos-containerizer"))
+	}
 	s.Again()
 	t.Cleanup(func() {
 		s.Kill()
@@ -78,6 +95,9 @@ func (s *Server) Again() {
 	s.t.Helper()
 	_, file, _, _ := runtime.Caller(0)
 	cmd := exec.Command("bash", filepath.Join(filepath.Dir(file), "start.sh"), s.dir, strconv.Itoa(s.port), s.work, s.ip)
+	if cmd.Env = os.Environ(); s.boxes {
+		cmd.Env = append(cmd.Env, "MESOS_CONTAINERIZERS=docker,mesos")
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("start Mesos: %v\n%s", err, out)
 	}
@@ -107,16 +127,22 @@ func (s *Server) makeImage(source string) {
 	s.t.Helper()
 	dir := s.t.TempDir()
 	s.program = filepath.Join(dir, "framework")
-	build := exec.Command("go", "build", "-o", s.program, ".")
-	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		s.t.Fatalf("build the framework: %v\n%s", err, out)
-	}
+	s.build(source, s.program)
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM test/busybox\nCOPY framework /framework\n"), 0o644); err != nil {
 		s.t.Fatal(err)
 	}
 	if out, err := exec.Command("docker", "build", "-q", "-t", image, dir).CombinedOutput(); err != nil {
 		s.t.Fatalf("make the image %s (test/docker/start.sh makes test/busybox): %v\n%s", image, err, out)
+	}
+}
+
+// build builds the program in folder source.
+func (s *Server) build(source, to string) {
+	s.t.Helper()
+	build := exec.Command("go", "build", "-o", to, ".")
+	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		s.t.Fatalf("build %s: %v\n%s", source, err, out)
 	}
 }
 
@@ -169,6 +195,8 @@ type Tasks struct {
 	Again     int               // so many of those that fail are started again, under a new id
 	Command   string            // for the shell
 	Program   *Program          // instead of Command
+	Sandbox   bool              // without Docker; the Server has to be one of StartBoth
+	Nested    bool              // each in a container of its own within its executor's, without Docker
 }
 
 // A Program runs in an image of its own, which need not have a shell.
@@ -189,7 +217,9 @@ func (s *Server) Run(o Tasks) *Framework {
 	}
 	args = append(args, "-again", strconv.Itoa(o.Again))
 	command := []string{o.Command}
-	if p := o.Program; p == nil {
+	if o.Sandbox || o.Nested {
+		args = append(args, "-sandbox", "-self", s.program, fmt.Sprintf("-nested=%t", o.Nested))
+	} else if p := o.Program; p == nil {
 		args = append(args, "-image", image)
 	} else {
 		args = append(args, "-image", p.Image, "-self", s.program, "-mem", fmt.Sprint(p.Mem/2), "-program")

@@ -84,7 +84,7 @@ func (h *harness) remember() {
 
 // checkAhead: a checkpoint never passes a line that is not stored.
 func (v *verdict) checkAhead(snapshots []snapshot) {
-	for id, t := range v.by {
+	for _, t := range v.by {
 		for k := range t.lines {
 			// latest[i] is when the last one of the first i lines was stored.
 			latest := make([]int, len(t.lines[k])+1)
@@ -96,7 +96,7 @@ func (v *verdict) checkAhead(snapshots []snapshot) {
 				}
 			}
 			for _, s := range snapshots {
-				state, ok := s.states[id]
+				state, ok := s.states[t.c.spec.source()]
 				if !ok || state.Gone {
 					continue
 				}

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
-
-	"mesoscope/internal/jsonfile"
 )
 
 // A command is what the harness asks of a writer.
@@ -35,6 +34,9 @@ var errNotNow = errors.New("not now")
 
 // do carries out a command. What destroys lines at source is noted first.
 func (w *writer) do(c command) error {
+	if w.boxed() && !slices.Contains(boxCommands, c.Do) {
+		return errNotNow
+	}
 	switch c.Do {
 	case "ask":
 		return nil
@@ -45,7 +47,7 @@ func (w *writer) do(c command) error {
 	case "burst":
 		w.burst += int(c.Bytes)
 	case "long":
-		return w.begin(int(c.Bytes))
+		return w.begin(int(c.Bytes), w.spec.Stream)
 	case "clock":
 		w.clock += c.Step
 	case "truncate":
@@ -74,16 +76,16 @@ func (w *writer) do(c command) error {
 	return nil
 }
 
-// begin begins a line of a given size on stdout.
-func (w *writer) begin(size int) error {
-	if w.open[0] != nil || w.ending {
+// begin begins a line of a given size on stream k.
+func (w *writer) begin(size, k int) error {
+	if w.open[k] != nil || w.ending {
 		return errNotNow
 	}
-	c := w.newLine(0)
+	c := w.newLine(k)
 	c.line.Kind, c.line.Size = plain, size
-	c.text = lineText(lineKey{w.spec.Seed, w.spec.Name, 0, c.line.N}, plain, size)
+	c.text = lineText(lineKey{w.spec.Seed, w.spec.Name, k, c.line.N}, plain, size)
 	c.rest = c.text
-	w.open[0] = c
+	w.open[k] = c
 	return nil
 }
 
@@ -126,7 +128,7 @@ func (w *writer) reopen(between func() error) error {
 		return err
 	}
 	w.size = fi.Size()
-	w.log, err = jsonfile.Open(w.path(), w.spec.Log)
+	w.log, err = w.openLog()
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 type container struct {
 	spec    writerSpec
 	config  jsonfile.Container
+	box     *box   // nil: it runs in Docker
 	service string // what service.name has to be
 	lossy   bool   // its files are truncated in place by rotations
 	steady  bool   // it stays to the end
@@ -33,7 +34,7 @@ type container struct {
 
 // startContainer makes the folder as dockerd does, and starts the writer.
 func (h *harness) startContainer(c *container) error {
-	if err := jsonfile.WriteConfig(c.spec.Root, c.config); err != nil {
+	if err := h.makeFolder(c); err != nil {
 		return err
 	}
 	text, err := json.Marshal(c.spec)
@@ -104,6 +105,10 @@ func (c *container) failed(err error) error {
 
 // running tells in Docker's own words whether the container runs.
 func (c *container) running(yes bool) error {
+	if c.box != nil {
+		c.box.ended.Store(!yes)
+		return nil
+	}
 	c.config.Running = yes
 	if yes {
 		c.config.Started = time.Now()
@@ -140,7 +145,10 @@ func (c *container) kill() {
 // remove is docker rm.
 func (c *container) remove() error {
 	c.removed = true
+	if c.box != nil {
+		return c.box.remove()
+	}
 	return os.RemoveAll(jsonfile.Dir(c.spec.Root, c.spec.ID))
 }
 
-func (c *container) path() string { return jsonfile.LogPath(c.spec.Root, c.spec.ID) }
+func (c *container) path() string { return c.spec.path() }

@@ -35,7 +35,7 @@ func (v *verdict) deadLetters() (receipts []receiptDocument, err error) {
 			case d.Mesoscope.Gap != nil:
 				v.gap(t, &d)
 			default:
-				if l := t.times[d.Time.UnixNano()]; l != nil {
+				if l := t.lineOf(&d.document); l != nil {
 					l.dead = true
 					v.Dead++
 				}

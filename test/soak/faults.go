@@ -26,7 +26,7 @@ func faults() []fault {
 		{"term", 4, terminated},
 		{"burst", 6, (*harness).burst},
 		{"long", 3, longLine},
-		{"truncate", 3, onOne("truncate", isLive)},
+		{"truncate", 3, onOne("truncate", isDocker)},
 		{"copytruncate", 2, onOne("copytruncate", isUnlimited)},
 		{"rename", 3, onOne("rename", isUnlimited)},
 		{"nul-hole", 3, nulHole},
@@ -134,8 +134,9 @@ func (h *harness) one(ok func(*container) bool) *container {
 }
 
 func isLive(c *container) bool      { return true }
-func isUnlimited(c *container) bool { return c.spec.Log.MaxSize == 0 }
-func isRotated(c *container) bool   { return c.spec.Log.MaxSize > 0 && !c.lossy }
+func isUnlimited(c *container) bool { return c.spec.Log.MaxSize == 0 && c.box == nil }
+func isRotated(c *container) bool   { return c.spec.Log.MaxSize > 0 && !c.lossy && c.box == nil }
+func isDocker(c *container) bool    { return c.box == nil }
 
 // onOne is a command to one container.
 func onOne(what string, ok func(*container) bool) func(*harness) error {
@@ -186,7 +187,7 @@ func longLine(h *harness) error {
 // restarted stops a container and starts it again: a line may stay without its
 // end.
 func restarted(h *harness) error {
-	c := h.one(func(c *container) bool { return !c.spec.Endless })
+	c := h.one(func(c *container) bool { return !c.spec.Endless && c.box == nil })
 	if c == nil {
 		return errNotNow
 	}
@@ -214,7 +215,7 @@ func removed(h *harness) error {
 			return err
 		}
 	}
-	return h.newContainer(logOptions{Options: c.spec.Log}, c.spec.Rate)
+	return h.newContainer(logOptions{Options: c.spec.Log, box: c.box.again()}, c.spec.Rate)
 }
 
 // removeContainer removes a container when its last file is held, together with
@@ -237,7 +238,7 @@ func (h *harness) held(c *container, known bool) error {
 		if err != nil || !r.Live {
 			return false, err
 		}
-		_, err = os.Stat(filepath.Join(h.root, "mesoscope-hold", c.spec.ID, "container.json"))
+		_, err = os.Stat(filepath.Join(c.spec.hold(), "container.json"))
 		return err == nil || !known, nil
 	})
 }
@@ -258,7 +259,10 @@ func brief(h *harness) error {
 }
 
 func clockStep(h *harness) error {
-	c := h.one(isLive)
+	c := h.one(isDocker)
+	if c == nil {
+		return errNotNow
+	}
 	step := time.Duration(h.r.Int64N(int64(2*time.Hour))) - time.Hour
 	h.note("%s in %s", step.Round(time.Second), c.spec.Name)
 	_, err := c.call(command{Do: "clock", Step: step})
@@ -278,7 +282,7 @@ func paused(h *harness) error {
 // powerCut ends agent and container at once, and takes off the log file what
 // was not synced.
 func powerCut(h *harness) error {
-	c := h.one(func(c *container) bool { return !c.spec.Endless })
+	c := h.one(func(c *container) bool { return !c.spec.Endless && c.box == nil })
 	if c == nil {
 		return errNotNow
 	}

@@ -26,6 +26,7 @@ type harness struct {
 	ctx     context.Context
 	began   time.Time
 	unmount func() error // of data, nil if it is no file system of its own
+	mesos   *mesosAgent
 
 	sink       sink
 	sky        *sky
@@ -92,15 +93,17 @@ func (h *harness) open(bin string) error {
 	if h.sink, err = h.newSink(); err != nil {
 		return err
 	}
+	h.mesos = newMesosAgent(filepath.Join(h.dir, "mesos"))
 	if h.agent, err = newAgent(bin, h.dir, fmt.Sprintf(`data_dir: %s
 http: {listen: "127.0.0.1:0"}
 docker: {root: %s, socket: ""}
+mesos: {agent: %q}
 hold: {min_free: "0"}
 output:
   elasticsearch:
     hosts: [%q]
     namespace: %s
-`, h.data, h.root, h.sink.URL(), h.opt.namespace()), h.opt.patience); err != nil {
+`, h.data, h.root, h.mesos.URL, h.sink.URL(), h.opt.namespace()), h.opt.patience); err != nil {
 		return err
 	}
 	if h.opt.unguarded {
@@ -141,6 +144,9 @@ func (h *harness) close(keep bool) error {
 	}
 	for _, c := range h.containers {
 		c.kill()
+	}
+	if h.mesos != nil {
+		h.mesos.Close()
 	}
 	if h.sink != nil {
 		errs = append(errs, h.sink.Close())
@@ -225,5 +231,8 @@ func (h *harness) describe(o logOptions) *container {
 	}
 	c.spec = writerSpec{Seed: seed, Root: h.root, Journal: filepath.Join(h.dir, "journal", name), ID: id, Name: name, Log: o.Options,
 		Guarded: !h.opt.unguarded, Patience: h.opt.patience, Endless: o.endless, Long: o.long, Longest: 6 << 20}
+	if o.box != nil {
+		h.describeBox(c, *o.box)
+	}
 	return c
 }

@@ -52,8 +52,13 @@ func mutants() []mutant {
 			only: "kill,rollover-down,sink-cut-and-roll,sink-late,burst", logs: "1,3,9", want: []string{doubled},
 		},
 		{
+			name: "a line of a sandbox ends where its file does", file: "agent/tail/rawread.go",
+			old: "w.parser.Raw(piece, newline > 0, ", new: "w.parser.Raw(piece, newline > 0 || s.gen.ended && s.off+int64(len(piece)) >= s.gen.size, ",
+			only: "kill,burst", logs: "10,11", want: []string{text, unknown},
+		},
+		{
 			name: "files are not linked", file: "agent/tail/hold.go",
-			old: "if h.dir == \"\" || h.keeps() {\n\t\treturn false\n\t}\n\tname :=", new: "if h.dir != \"\" {\n\t\treturn false\n\t}\n\tname :=",
+			old: "if h.base(id) == \"\" || h.keeps() {\n\t\treturn false\n\t}\n\tname :=", new: "if h.base(id) != \"\" {\n\t\treturn false\n\t}\n\tname :=",
 			only: "kill,burst", logs: "2,3", want: []string{lost, stuck},
 		},
 	}

@@ -73,6 +73,7 @@ type logOptions struct {
 	steady  bool // the container stays to the end
 	endless bool
 	long    int // of 10,000 lines
+	box     *boxOptions
 }
 
 // logs are the containers that a run begins with.
@@ -108,12 +109,17 @@ func (o options) all() []logOptions {
 		{Options: jsonfile.Options{MaxSize: 40_000, MaxFile: 3, Compress: true}, long: 1},
 		{Options: jsonfile.Options{MaxSize: 20_000, MaxFile: 2, Compress: true}, steady: true},
 	}
-	if o.cycles > 0 {
-		return list
+	if o.cycles == 0 {
+		list = append(list,
+			logOptions{Options: jsonfile.Options{MaxSize: 50_000, MaxFile: 1, InPlace: true}, steady: true}, // Docker up to 19.03
+			logOptions{Options: jsonfile.Options{MaxSize: 200_000, MaxFile: 2}, steady: true, endless: true},
+			logOptions{Options: jsonfile.Options{}},
+		)
 	}
-	return append(list,
-		logOptions{Options: jsonfile.Options{MaxSize: 50_000, MaxFile: 1, InPlace: true}, steady: true}, // Docker up to 19.03
-		logOptions{Options: jsonfile.Options{MaxSize: 200_000, MaxFile: 2}, steady: true, endless: true},
-		logOptions{Options: jsonfile.Options{}},
+	return append(list, // tasks without Docker
+		logOptions{Options: jsonfile.Options{MaxSize: 30_000, MaxFile: 1}, box: &boxOptions{}, long: 2}, // logrotate's default
+		logOptions{Options: jsonfile.Options{MaxSize: 40_000, MaxFile: 4}, box: &boxOptions{stream: 1}},
+		logOptions{Options: jsonfile.Options{MaxSize: 30_000, MaxFile: 3, Compress: true}, box: &boxOptions{pod: true}},
+		logOptions{Options: jsonfile.Options{}, box: &boxOptions{stream: 1, pod: true}, steady: true}, // no rotation
 	)
 }

@@ -184,6 +184,9 @@ func (v *verdict) checkReceipts(refused []receiptDocument) error {
 	}
 	for _, t := range v.by {
 		for n, f := range t.files {
+			if t.mayBeCopy() {
+				continue
+			}
 			if _, one := t.find(f.Ino, f.Head); !one || t.c.spec.Log.Compress && !t.alone(f) || !t.whole(n) || n == len(t.files) && !t.c.removed {
 				continue
 			}

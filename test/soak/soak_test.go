@@ -251,7 +251,7 @@ func TestStorm(t *testing.T) {
 	if err := build(t.Context(), bin, false); err != nil {
 		t.Fatal(err)
 	}
-	opt, err := parseOptions([]string{"-duration", "3s", "-seed", "1", "-only", "kill,burst,sink-cut-after", "-containers", "1,3", "-dir", t.TempDir()}, io.Discard)
+	opt, err := parseOptions([]string{"-duration", "3s", "-seed", "1", "-only", "kill,burst,sink-cut-after", "-containers", "1,3,10,12", "-dir", t.TempDir()}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

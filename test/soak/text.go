@@ -68,7 +68,7 @@ func lineText(k lineKey, what kind, size int) []byte {
 			case 1:
 				c = rune(0x80 + r.IntN(0x700))
 			}
-			if utf8.ValidRune(c) {
+			if utf8.ValidRune(c) && c != '\n' {
 				b = utf8.AppendRune(b, c)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"mesoscope/record"
 	"mesoscope/test/fakees"
 )
 
@@ -88,7 +89,7 @@ func (v *verdict) fail(kind string, t *history, l *truth, what string) {
 	f := failure{kind, where + what}
 	if t != nil {
 		if states, err := readCheckpoint(v.h.checkpointPath()); err == nil {
-			f.text += "\n      the checkpoint says: " + states[t.c.spec.ID].String()
+			f.text += "\n      the checkpoint says: " + states[t.c.spec.source()].String()
 		}
 	}
 	v.failures = append(v.failures, f)
@@ -142,8 +143,8 @@ func (v *verdict) document(stored fakees.Doc, remnants bool) error {
 	}
 	t := v.by[d.Container.ID]
 	if remnants {
-		if t != nil {
-			if l := t.times[d.Time.UnixNano()]; l != nil && d.Event.Kind == "" {
+		if t != nil && !v.boxRemnant(t, &d) {
+			if l := t.lineOf(&d); l != nil && d.Event.Kind == "" {
 				v.remnant(t, l, &d)
 			}
 		}
@@ -156,7 +157,11 @@ func (v *verdict) document(stored fakees.Doc, remnants bool) error {
 	case d.Event.Kind == "pipeline_error":
 		return v.gapDocument(t, stored.Source)
 	}
-	l := t.times[d.Time.UnixNano()]
+	if v.boxRemnant(t, &d) {
+		v.Remnants++
+		return nil
+	}
+	l := t.lineOf(&d)
 	if l == nil && v.partial {
 		return nil // not noted yet
 	}
@@ -203,7 +208,7 @@ func (v *verdict) see(t *history, generation string) {
 // stands says whether a generation may be a file.
 func (v *verdict) stands(t *history, generation string, file int) bool {
 	_, head, ok := parseGeneration(generation)
-	return ok && t.files[file].Head == head
+	return ok && (t.files[file].Head == head || t.mayBeCopy())
 }
 
 // remnant says whether d is the rest of a line whose beginning was destroyed, or
@@ -230,11 +235,14 @@ func (v *verdict) checkText(t *history, l *truth, d *document) {
 		return // of a line of several pieces any may be left
 	}
 	key := lineKey{t.c.spec.Seed, t.c.spec.Name, l.Stream, l.N}
-	want := logged(lineText(key, l.Kind, l.Size)[:l.Bytes], !l.Open)
+	want := t.c.spec.logged(lineText(key, l.Kind, l.Size)[:l.Bytes], !l.Open)
 	cut := slices.Contains(d.Log.Flags, "truncated")
 	// What was no UTF-8 stands in the log as \ufffd; now and then a line has a
 	// true U+FFFD, too.
 	n := escaped(message) + 3*bytes.Count(message, []byte("\ufffd"))
+	if t.c.box != nil { // whose text the agent escapes itself
+		n = len(record.AppendEscaped(nil, message)) + 3*bytes.Count(message, []byte("\ufffd"))
+	}
 	switch {
 	case cut && d.Error.Message != "" && bytes.HasPrefix(want, message) && len(message) > 31_000:
 	case cut && bytes.HasPrefix(want, message) && n > mostMessage-100 && n < mostMessage+100:

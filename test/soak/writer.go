@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -23,6 +22,8 @@ var streams = [2]string{"stdout", "stderr"}
 type writerSpec struct {
 	Seed    uint64
 	Root    string // Docker's
+	Sandbox string // the folder with the log of a task without Docker; "": it runs in Docker
+	Stream  int    // the only one of a sandbox that is written to
 	Journal string
 	ID      string
 	Name    string
@@ -49,7 +50,7 @@ type writer struct {
 	spec    writerSpec
 	r       *rand.Rand
 	journal *journal
-	log     *jsonfile.Writer
+	log     logWriter
 
 	open   [2]*current
 	n      [2]int64
@@ -100,7 +101,7 @@ func writerMain(args []string, in io.Reader, out io.Writer) error {
 	if w.journal, err = createJournal(w.spec.Journal); err != nil {
 		return err
 	}
-	if w.log, err = jsonfile.Open(w.path(), w.spec.Log); err != nil {
+	if w.log, err = w.openLog(); err != nil {
 		return err
 	}
 	go readCommands(in, w.commands)
@@ -123,7 +124,7 @@ func readCommands(in io.Reader, to chan<- command) {
 	}
 }
 
-func (w *writer) path() string { return jsonfile.LogPath(w.spec.Root, w.spec.ID) }
+func (w *writer) path() string { return w.spec.path() }
 
 var errHarnessGone = errors.New("the harness has gone")
 
@@ -213,6 +214,9 @@ func (w *writer) choose() int {
 		}
 		return -1
 	}
+	if w.boxed() {
+		return w.spec.Stream
+	}
 	if w.spec.Endless {
 		if w.r.IntN(40) == 0 {
 			return 0
@@ -237,7 +241,7 @@ func (w *writer) newLine(k int) *current {
 	}
 	w.last = now
 	l := line{Stream: k, N: w.n[k], Time: now, Kind: kind(w.r.IntN(int(kinds))), Size: w.r.IntN(160)}
-	if l.Kind == empty && w.r.IntN(4) > 0 || l.Kind == exact {
+	if l.Kind == empty && (w.r.IntN(4) > 0 || w.boxed()) || l.Kind == exact {
 		l.Kind = plain
 	}
 	switch d := w.r.IntN(10_000); {
@@ -270,11 +274,11 @@ func (w *writer) piece(k int) error {
 	} else if w.spec.Endless && k == 0 {
 		w.next = time.Now().Add(time.Duration(float64(time.Second) / w.spec.Rate))
 	}
-	n := min(len(c.rest), jsonfile.ChunkSize)
-	last := n < jsonfile.ChunkSize
+	chunk := w.chunk()
+	n := min(len(c.rest), chunk)
+	last := n < chunk
 	at := time.Unix(0, c.line.Time)
-	rotates := w.spec.Log.MaxSize > 0 && w.size >= w.spec.Log.MaxSize
-	if rotates {
+	if w.full() {
 		if err := w.turn(); err != nil {
 			return err
 		}
@@ -286,7 +290,10 @@ func (w *writer) piece(k int) error {
 	if last {
 		piece = append(slices.Clone(piece), '\n')
 	}
-	length := int64(len(jsonfile.AppendEntry(nil, piece, streams[k], nil, at)))
+	length := int64(len(piece))
+	if !w.boxed() {
+		length = int64(len(jsonfile.AppendEntry(nil, piece, streams[k], nil, at)))
+	}
 	w.size += length
 	fi, err := os.Stat(w.target())
 	if err != nil {
@@ -295,6 +302,9 @@ func (w *writer) piece(k int) error {
 	if w.file == nil {
 		w.files++
 		w.file = &logFile{N: w.files, Ino: inode(fi), Head: c.line.Time}
+		if w.boxed() {
+			w.file.Head = birth(w.target())
+		}
 		w.begins, w.headEnd = fi.Size()-length, fi.Size()
 		if err := w.taken(w.file.Ino); err != nil {
 			return err
@@ -328,7 +338,7 @@ func (w *writer) close(k int, open bool) error {
 	w.open[k] = nil
 	l := c.line
 	l.Bytes, l.Open = len(c.text)-len(c.rest), open
-	text := logged(c.text[:l.Bytes], !open)
+	text := w.spec.logged(c.text[:l.Bytes], !open)
 	l.Len, l.Sum = len(text), sumOf(text)
 	return w.journal.note(entry{Line: &l})
 }
@@ -355,6 +365,9 @@ func (w *writer) turn() error {
 		return err
 	}
 	w.file, w.size, w.other = nil, 0, ""
+	if w.boxed() {
+		return w.log.(*boxLog).Rotate()
+	}
 	return w.offer()
 }
 
@@ -400,7 +413,7 @@ func (w *writer) lose(from int64, why string, all bool) error {
 // file that no agent has ever seen must not vanish, since while no agent runs
 // nobody can hold it.
 func (w *writer) mayRotate() bool {
-	if !w.spec.Guarded || w.spec.Log.MaxSize <= 0 || w.size < w.spec.Log.MaxSize || w.spec.Log.InPlace {
+	if !w.spec.Guarded || !w.full() || w.spec.Log.InPlace {
 		return true
 	}
 	if fi, err := os.Stat(w.path()); err != nil || fi.Size() == 0 || w.held(fi) {
@@ -418,8 +431,7 @@ func (w *writer) mayRotate() bool {
 // alone does not say it: the agent tries on some log, for a moment, whether it
 // can make links at all.
 func (w *writer) held(fi os.FileInfo) bool {
-	dir, id := filepath.Split(filepath.Dir(w.path()))
-	links, err := os.ReadDir(filepath.Join(dir, "..", "mesoscope-hold", id))
+	links, err := os.ReadDir(w.spec.hold())
 	return err == nil && slices.ContainsFunc(links, func(e os.DirEntry) bool {
 		link, err := e.Info()
 		return err == nil && inode(link) == inode(fi)

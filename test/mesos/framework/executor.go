@@ -16,7 +16,10 @@ import (
 // An executor runs the one task that it is given.
 type executor struct {
 	url             string
+	api             string // of the agent
 	framework, self object
+	container       string                 // Mesos' id of the executor's
+	status          object                 // of the task's container, if it has one of its own
 	ended           chan struct{}          // closed when the command has; nil: it was never started
 	final           atomic.Pointer[string] // uuid of the last update, in base64
 }
@@ -25,7 +28,11 @@ type executor struct {
 // good: the command itself outlives an agent that goes.
 func execute() error {
 	id, endpoint, _ := strings.Cut(os.Getenv("MESOS_SLAVE_PID"), "@") // slave(1)@127.0.0.1:6060
-	x := &executor{url: "http://" + endpoint + "/" + id + "/api/v1/executor",
+	if os.Getenv(sandboxVariable) != "" {
+		// As Mesos' own executors do, which print with glog.
+		fmt.Fprintln(os.Stderr, "I1125 05:53:24.385162  9892 exec.cpp:164] Version: of the tests")
+	}
+	x := &executor{api: "http://" + endpoint + "/" + id + "/api/v1", url: "http://" + endpoint + "/" + id + "/api/v1/executor",
 		framework: object{"value": os.Getenv("MESOS_FRAMEWORK_ID")}, self: object{"value": os.Getenv("MESOS_EXECUTOR_ID")}}
 	res, err := x.call("SUBSCRIBE", "subscribe", object{"unacknowledged_updates": []object{}, "unacknowledged_tasks": []object{}})
 	if err != nil {
@@ -53,13 +60,21 @@ func (x *executor) update(task any, state string, final bool) {
 		text := base64.StdEncoding.EncodeToString(uuid)
 		x.final.Store(&text)
 	}
-	if res, err := x.call("UPDATE", "update", object{"status": object{"task_id": task, "state": state, "source": "SOURCE_EXECUTOR", "uuid": uuid, "executor_id": x.self}}); err == nil {
+	status := object{"task_id": task, "state": state, "source": "SOURCE_EXECUTOR", "uuid": uuid, "executor_id": x.self}
+	if x.status != nil {
+		status["container_status"] = x.status
+	}
+	if res, err := x.call("UPDATE", "update", object{"status": status}); err == nil {
 		res.Body.Close()
 	}
 }
 
 func (x *executor) event(e object) error {
 	switch e["type"] {
+	case "SUBSCRIBED":
+		if c, ok := e["subscribed"].(object)["container_id"].(object); ok {
+			x.container, _ = c["value"].(string)
+		}
 	case "LAUNCH":
 		t := e["launch"].(object)["task"].(object)
 		command, err := base64.StdEncoding.DecodeString(t["data"].(string))
@@ -67,6 +82,9 @@ func (x *executor) event(e object) error {
 			return err
 		}
 		x.ended = make(chan struct{})
+		if os.Getenv(nestedVariable) != "" {
+			return x.launchNested(t["task_id"], string(command))
+		}
 		x.update(t["task_id"], "TASK_RUNNING", false)
 		go x.run(t["task_id"], string(command))
 	case "ACKNOWLEDGED":
@@ -95,6 +113,11 @@ func (x *executor) run(task any, command string) {
 	if c.Run() != nil {
 		state = "TASK_FAILED"
 	}
+	x.finish(task, state)
+}
+
+// finish tells the last state, and ends when the agent has taken it.
+func (x *executor) finish(task any, state string) {
 	close(x.ended)
 	x.update(task, state, true)
 	time.Sleep(5 * time.Second) // for an acknowledgement that never comes

@@ -14,6 +14,10 @@
 //	framework -image mesoscope -self /path/of/framework -volume /var/lib/docker:/var/lib/docker:RW \
 //	    -parameter cap-drop=ALL -program -name mesoscope_agent /mesoscope agent
 //
+// With -sandbox there is no Docker: the executor runs in a container of the Mesos
+// containerizer, and what the command prints goes to its sandbox; with -nested, the
+// command has a container of its own within it, as in a pod. -self is needed for both.
+//
 // The scheduler prints one line for each update of a task, kills a task for each
 // line "kill ID" that it reads, and runs until it is killed; then its tasks are
 // killed too. The executor says nothing, so that what
@@ -83,10 +87,13 @@ func run() error {
 	})
 	flag.Float64Var(&s.mem, "mem", 16, "MB, of the task and of its executor")
 	self := flag.String("self", "", "this program on the agent's machine, for an image that lacks it")
+	flag.BoolVar(&s.sandbox, "sandbox", false, "without Docker")
+	flag.BoolVar(&s.nested, "nested", false, "each task in a container within its executor's")
 	program := flag.Bool("program", false, "run the arguments, without a shell")
 	flag.Parse()
 	s.url, s.command = *master+"/api/v1/scheduler", flag.Arg(0)
-	if *self != "" {
+	s.self = *self
+	if *self != "" && !s.sandbox {
 		s.volumes = append(s.volumes, object{"host_path": *self, "container_path": "/framework", "mode": "RO"})
 		s.parameters = append(s.parameters, object{"key": "entrypoint", "value": "/framework"})
 	}

@@ -16,6 +16,8 @@ type scheduler struct {
 	publish                                       []int // ports of the container
 	again                                         int
 	mem                                           float64
+	sandbox, nested                               bool // without Docker
+	self                                          string
 	bare                                          bool // command is a list of arguments, and the image has no shell
 
 	stream   string // Mesos-Stream-Id
@@ -121,12 +123,18 @@ func (s *scheduler) task(agent any, port int) object {
 		docker["port_mappings"] = mappings
 		resources = append([]object{{"name": "ports", "type": "RANGES", "ranges": object{"range": []object{{"begin": port, "end": port + n - 1}}}}}, share...)
 	}
+	executor := object{"executor_id": object{"value": id}, "framework_id": s.id, "name": "kit", "type": "CUSTOM", "resources": share, "command": start}
+	if s.sandbox {
+		if s.nested {
+			variables = append(variables, object{"name": nestedVariable, "value": "1"})
+		}
+		variables = append(variables, object{"name": sandboxVariable, "value": "1"})
+		executor["command"] = object{"value": "exec " + s.self, "shell": true, "environment": object{"variables": variables}}
+	} else {
+		executor["container"] = object{"type": "DOCKER", "volumes": s.volumes, "docker": docker}
+	}
 	task := object{"name": s.name, "task_id": object{"value": id}, "agent_id": agent, "resources": resources,
-		"labels": object{"labels": s.labels}, "data": []byte(s.command),
-		"executor": object{"executor_id": object{"value": id}, "framework_id": s.id, "name": "kit", "type": "CUSTOM", "resources": share,
-			"command": start,
-			"container": object{"type": "DOCKER", "volumes": s.volumes,
-				"docker": docker}}}
+		"labels": object{"labels": s.labels}, "data": []byte(s.command), "executor": executor}
 	if len(s.publish) > 0 { // as Marathon has it, for who asks the master
 		task["container"] = object{"type": "DOCKER", "docker": docker}
 	}
