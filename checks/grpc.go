@@ -91,15 +91,12 @@ func callHealth(ctx context.Context, s *session, scheme string, t Target) (*http
 		DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return s.Conn, nil }, // a *tls.Conn tells it h2
 	}
 	defer transport.CloseIdleConnections()
-	q := &http.Request{
-		Method: http.MethodPost, URL: &url.URL{Scheme: scheme, Host: t.Address, Path: "/grpc.health.v1.Health/Check"}, Host: t.Address,
-		Header: http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}, "User-Agent": {userAgent}},
-		Body:   io.NopCloser(bytes.NewReader(healthRequest(value[string](t, "service")))), ContentLength: -1,
+	q, err := HealthCall(ctx, t.Address, value[string](t, "service"), scheme == "https")
+	if err != nil {
+		return nil, nil, err
 	}
-	if end, ok := ctx.Deadline(); ok {
-		q.Header.Set("Grpc-Timeout", strconv.FormatInt(max(1, time.Until(end).Milliseconds()), 10)+"m")
-	}
-	answer, err := transport.RoundTrip(q.WithContext(ctx))
+	q.Header.Set("User-Agent", userAgent)
+	answer, err := transport.RoundTrip(q)
 	if err != nil {
 		return nil, nil, conn.cause(ctx, "HTTP/2", err)
 	}
@@ -109,6 +106,26 @@ func callHealth(ctx context.Context, s *session, scheme string, t Target) (*http
 		return nil, nil, conn.cause(ctx, "HTTP/2", err)
 	}
 	return answer, body, nil
+}
+
+// HealthCall is the request that asks grpc.health.v1 at host:port for a service;
+// "" is the server as a whole. It ends with ctx, which the server is told.
+func HealthCall(ctx context.Context, address, service string, secure bool) (*http.Request, error) {
+	u := &url.URL{Scheme: "http", Host: address, Path: "/grpc.health.v1.Health/Check"}
+	if secure {
+		u.Scheme = "https"
+	}
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, "", io.NopCloser(bytes.NewReader(healthRequest(service))))
+	if err != nil {
+		return nil, err
+	}
+	q.URL, q.Host, q.ContentLength = u, address, -1
+	q.Header.Set("Content-Type", "application/grpc")
+	q.Header.Set("Te", "trailers")
+	if end, ok := ctx.Deadline(); ok {
+		q.Header.Set("Grpc-Timeout", strconv.FormatInt(max(1, time.Until(end).Milliseconds()), 10)+"m")
+	}
+	return q, nil
 }
 
 // healthRequest is a frame with HealthCheckRequest{service}.
@@ -123,8 +140,9 @@ func healthRequest(service string) []byte {
 	return append(frame, message...)
 }
 
-// healthStatus reads HealthCheckResponse{status} out of a frame.
-func healthStatus(b []byte) (uint64, error) {
+// HealthStatus reads HealthCheckResponse{status} out of the body of the answer:
+// 0 UNKNOWN, 1 SERVING, 2 NOT_SERVING, 3 SERVICE_UNKNOWN.
+func HealthStatus(b []byte) (uint64, error) {
 	if len(b) < 5 || b[0] != 0 || int(binary.BigEndian.Uint32(b[1:])) != len(b)-5 {
 		return 0, wrongProtocol("the health service answers with a damaged frame")
 	}
@@ -168,7 +186,7 @@ func (r *Result) judgeHealth(t Target, answer *http.Response, body []byte) {
 }
 
 func (r *Result) judgeServing(name string, body []byte) {
-	status, err := healthStatus(body)
+	status, err := HealthStatus(body)
 	if err != nil {
 		r.find(Critical, "protocol", "%v", err)
 		return

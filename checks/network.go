@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -61,6 +62,8 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 	}
 	var conn net.Conn
 	var err error
+	// A check is shorter than any keep-alive, which would cost four system calls.
+	d := net.Dialer{KeepAlive: -1}
 	began := time.Now()
 	for i, a := range addresses {
 		limit := ctx
@@ -69,7 +72,6 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 			limit, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(len(addresses)-i))
 			defer cancel()
 		}
-		var d net.Dialer
 		if conn, err = d.DialContext(limit, network, a); err == nil {
 			break
 		}
@@ -84,12 +86,31 @@ func connect(ctx context.Context, r *Result, network, address string, most int64
 		r.facts.ip = host
 	}
 	s := &session{Conn: conn, left: most, most: most}
-	s.in = bufio.NewReader(readerFunc(s.read))
+	s.in = readers.Get().(*bufio.Reader)
+	s.in.Reset(readerFunc(s.read))
 	if end, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(end)
 	}
 	s.stop = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	return s, nil
+}
+
+// A Lookup finds the addresses of a name.
+type Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+type lookupKey struct{}
+
+// WithLookup makes checks that run in a context find addresses by f. Without
+// it each asks the system's resolver anew.
+func WithLookup(ctx context.Context, f Lookup) context.Context {
+	return context.WithValue(ctx, lookupKey{}, f)
+}
+
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if f, ok := ctx.Value(lookupKey{}).(Lookup); ok {
+		return f(ctx, host)
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 // resolve gives the addresses with ports of a host:port, IPv4 first.
@@ -102,11 +123,12 @@ func resolve(ctx context.Context, r *Result, address string) ([]string, error) {
 		return []string{address}, nil
 	}
 	began := time.Now()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	ips, err := lookup(ctx, host)
 	r.phase("resolve", began)
 	if err != nil {
 		return nil, errResolve{err}
 	}
+	ips = slices.Clone(ips) // a Lookup may keep it
 	slices.SortStableFunc(ips, func(a, b netip.Addr) int {
 		return boolInt(!a.Unmap().Is4()) - boolInt(!b.Unmap().Is4())
 	})
@@ -148,6 +170,20 @@ func (s *session) read(p []byte) (int, error) {
 func (s *session) Close() error {
 	s.stop()
 	return s.Conn.Close()
+}
+
+// Buffers are the larger part of what a check would allocate.
+var (
+	readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+	writers = sync.Pool{New: func() any { return bufio.NewWriter(nil) }}
+)
+
+// release closes a session that nobody else reads any more.
+func (s *session) release() {
+	s.Close()
+	s.in.Reset(nil)
+	readers.Put(s.in)
+	s.in = nil
 }
 
 // A watched session is for a library that speaks on it: it remembers why

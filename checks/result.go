@@ -137,6 +137,9 @@ func (r *Result) phase(name string, since time.Time) {
 
 // mergePhases adds phases to those of the same name.
 func (r *Result) mergePhases(phases []Phase) {
+	if r.Phases == nil {
+		r.Phases = make([]Phase, 0, 6) // all that there are
+	}
 	for _, p := range phases {
 		if i := slices.IndexFunc(r.Phases, func(q Phase) bool { return q.Name == p.Name }); i >= 0 {
 			r.Phases[i].Seconds += p.Seconds

@@ -56,7 +56,7 @@ func checkTCP(ctx context.Context, t Target) (r Result) {
 	if !ok {
 		return r
 	}
-	defer s.Close()
+	defer s.release()
 	r.say("connected to %s", r.Evidence.Address)
 	sends, awaits := values[string](t, "send"), values[*regexp.Regexp](t, "await")
 	var heard []byte

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,16 +53,16 @@ func fetch(ctx context.Context, r *Result, t Target, q request) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	defer s.Close()
+	defer s.release()
 	if q.url.Scheme == "https" {
 		if _, err := s.startTLS(ctx, r, t, q.url.Hostname()); err != nil {
 			return page{}, err
 		}
 	}
-	out := (&http.Request{
+	out := &http.Request{
 		Method: q.method, URL: q.url, Host: q.url.Host, Header: q.header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: io.NopCloser(strings.NewReader(q.body)), ContentLength: int64(len(q.body)), Close: true,
-	}).WithContext(ctx)
+	}
 	if host := q.header.Get("Host"); host != "" {
 		out.Host = host
 	}
@@ -69,12 +70,23 @@ func fetch(ctx context.Context, r *Result, t Target, q request) (page, error) {
 		out.Body = http.NoBody
 	}
 	began := time.Now()
-	err = out.Write(s)
+	err = s.send(out)
 	r.phase("send", began)
 	if err != nil {
 		return page{}, err
 	}
 	return s.receive(r, out, q.most)
+}
+
+// send writes a request.
+func (s *session) send(q *http.Request) error {
+	w := writers.Get().(*bufio.Writer)
+	defer func() { w.Reset(nil); writers.Put(w) }()
+	w.Reset(s)
+	if err := q.Write(w); err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 // receive reads the answer. Informational ones (1xx) are passed over.

@@ -10,6 +10,7 @@ package collector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -62,14 +63,14 @@ type Collector struct {
 	metrics   *metrics
 	overrides *overrides
 	changes   *queue
+	names     *names
 	kick      chan struct{} // something that refresh looks at has changed
 
 	mu       sync.Mutex
 	setup    Setup
 	finder   *target.Finder // of setup
-	since    time.Time      // that finder is there
-	settled  bool           // its targets are in force
 	stop     func()         // ends it
+	memory   memory
 	file     overlayFile
 	started  time.Time
 	secrets  string             // stamps of the files of passwords
@@ -79,6 +80,8 @@ type Collector struct {
 	order    []*entry           // by id
 	apps     map[string]appSeen // by framework and id
 	targets  target.Set
+	tight    string // what the kernel has too little of
+	found    bool   // targets may be others than those in memory
 	findings []finding
 	ready    bool // the first discovery has succeeded
 }
@@ -96,11 +99,15 @@ func New(o Options) (*Collector, error) {
 		o.Run = checks.Run
 	}
 	c := &Collector{
-		o: o, log: o.Log, book: book, changes: newQueue(), kick: make(chan struct{}, 1), started: time.Now(),
+		o: o, log: o.Log, book: book, changes: newQueue(), names: newNames(), kick: make(chan struct{}, 1), started: time.Now(),
 		seen: map[string]*seen{}, entries: map[string]*entry{}, apps: map[string]appSeen{},
 	}
 	if c.overrides, err = openOverrides(filepath.Join(o.StateDir, "overlay.json")); err != nil {
 		return nil, fmt.Errorf("%w (%v)", err, book.Close())
+	}
+	c.memory.path = filepath.Join(o.StateDir, "targets.json")
+	if c.targets, err = c.memory.load(); err != nil {
+		o.Log.Warn("the targets of the last run cannot be read; nothing is checked before discovery answers", "error", err)
 	}
 	c.metrics = newMetrics(c, o.Registry)
 	limits := o.Limits
@@ -126,7 +133,7 @@ func (c *Collector) Configure(ctx context.Context, s Setup) {
 			c.stop()
 		}
 		running, stop := context.WithCancel(ctx)
-		c.stop, c.since, c.settled = stop, time.Now(), false
+		c.stop = stop
 		c.finder = target.NewFinder(s.Sources, c.refreshSoon, c.log)
 		go c.finder.Run(running)
 	}
@@ -148,7 +155,7 @@ const (
 // Run works until ctx ends. Then the states are on the disk.
 func (c *Collector) Run(ctx context.Context) error {
 	var group sync.WaitGroup
-	group.Go(func() { c.scheduler.Run(ctx) })
+	group.Go(func() { c.scheduler.Run(checks.WithLookup(ctx, c.names.lookup)) })
 	group.Go(func() { c.changes.run(ctx) })
 	look, flush := time.NewTicker(lookEvery), time.NewTicker(flushEvery)
 	defer look.Stop()
@@ -165,7 +172,7 @@ func (c *Collector) Run(ctx context.Context) error {
 				c.refresh(time.Now())
 			}
 		case <-flush.C:
-			err := c.book.Flush()
+			err := errors.Join(c.book.Flush(), c.remember(time.Now()))
 			if err != nil && !failing {
 				c.log.Error("the states of checks cannot be saved; after a restart they would be those of before", "error", err)
 			}
@@ -173,7 +180,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		}
 	}
 	group.Wait()
-	return c.book.Close()
+	return errors.Join(c.remember(time.Time{}), c.book.Close())
 }
 
 // moved says whether a file or an override has changed since the last refresh.
@@ -185,7 +192,7 @@ func (c *Collector) moved(now time.Time) bool {
 	if secrets != c.secrets || expired {
 		c.anew = true
 	}
-	return secrets != c.secrets || expired || c.file.moved() || !c.settled
+	return secrets != c.secrets || expired || c.file.moved()
 }
 
 // secretStamps changes when a file with a password does.

@@ -333,6 +333,53 @@ func TestHung(t *testing.T) {
 	})
 }
 
+// TestCommand: what Marathon says of a command is the result, as long as
+// Marathon says something.
+func TestCommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer func() { w.stop() }()
+		say := func(h target.Health) {
+			set := oneApp(nil, "n1")
+			h.Kind = "command"
+			set.Instances[0].Health = []target.Health{h}
+			w.source.is(set, nil)
+			time.Sleep(50 * time.Second)
+		}
+		is := func(want state.Status, text string) {
+			t.Helper()
+			v := w.c.Checks("")
+			if len(v) != 1 || v[0].Status != want || !strings.Contains(v[0].Text, text) || v[0].Kind != "command" {
+				t.Errorf("%+v", v)
+			}
+		}
+		say(target.Health{Known: true, Alive: true})
+		is(state.OK, "good")
+		say(target.Health{Known: true, Cause: "exit code 7"})
+		is(state.Critical, "exit code 7")
+		say(target.Health{Known: true, Alive: true})
+		is(state.OK, "good")
+		w.source.is(target.Set{}, errors.New("no leader"))
+		time.Sleep(3 * time.Minute)
+		is(state.Unknown, "no result since")
+		if len(w.runs) != 0 {
+			t.Errorf("something was run: %v", w.runs)
+		}
+	})
+}
+
+// TestStaleIsNoSuccess: a result of long ago is none.
+func TestStaleIsNoSuccess(t *testing.T) {
+	e := check.Event{Result: checks.Result{State: checks.OK, Duration: time.Second}}
+	if v, ok := perCheck[0].value(&e); v != 1 || !ok {
+		t.Error(v, ok)
+	}
+	e.State.Stale = true
+	if v, ok := perCheck[0].value(&e); v != 0 || !ok {
+		t.Error(v, ok)
+	}
+}
+
 // TestChecksFile: read again while it runs; a bad one changes nothing.
 func TestChecksFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -499,6 +546,45 @@ func TestAPI(t *testing.T) {
 		w.c.Handler(Endpoints{Registry: w.registry}).ServeHTTP(a, r)
 		if a.Code != http.StatusOK || a.Header().Get("Content-Encoding") != "gzip" {
 			t.Errorf("%d %v", a.Code, a.Header())
+		}
+	})
+}
+
+// TestStartWithoutDiscovery: a collector that starts while Marathon is away
+// checks what the last run knew, and what has gone meanwhile goes with the
+// first answer.
+func TestStartWithoutDiscovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer func() { w.stop() }()
+		w.source.is(oneApp(health, "n1", "n2"), nil)
+		time.Sleep(30 * time.Second)
+		w.changed("health PENDING->OK", "health PENDING->OK")
+		w.stop()
+		w.source.is(target.Set{}, errors.New("no leader"))
+		w.begin()
+		w.says("n1:31000", checks.Critical)
+		time.Sleep(20 * time.Minute)
+		w.changed("health OK->CRITICAL")
+		if code, _ := w.get("GET", "/sd", "", ""); code != 503 {
+			t.Errorf("%d before discovery has answered", code)
+		}
+		if st := w.c.Status(); len(st.Problems) != 1 || !strings.Contains(st.Problems[0], "no leader") || st.Checks != 2 {
+			t.Errorf("%+v", st)
+		}
+		w.source.is(oneApp(health, "n1"), nil)
+		time.Sleep(30 * time.Second)
+		if got := w.checks(); got != "/web health n1:31000 CRITICAL" {
+			t.Error(got)
+		}
+		w.stop()
+		if err := os.WriteFile(filepath.Join(w.dir, "targets.json"), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.begin() // a damaged file is no reason not to start
+		time.Sleep(30 * time.Second)
+		if got := w.checks(); got != "/web health n1:31000 CRITICAL" {
+			t.Error(got)
 		}
 	})
 }

@@ -19,6 +19,8 @@ type entry struct {
 
 	mu     sync.Mutex
 	run    checks.Target
+	said   *checks.Result // instead of running it
+	saidBy string
 	event  check.Event
 	labels string // of its series, see labelsOf
 	turn   uint64 // counts the runs
@@ -29,7 +31,14 @@ type entry struct {
 func (e *entry) set(c declare.Check, labels string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.run, e.event.Definition, e.labels = c.Run, c.Definition, labels
+	e.run, e.said, e.saidBy, e.event.Definition, e.labels = c.Run, c.Said, c.SaidBy, c.Definition, labels
+}
+
+// declared is what was set.
+func (e *entry) declared() declare.Check {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return declare.Check{Definition: e.event.Definition, Run: e.run, Said: e.said, SaidBy: e.saidBy}
 }
 
 // overtime is how long a check may go on behind its timeout, which it should
@@ -56,9 +65,17 @@ func (c *Collector) job(e *entry, d check.Definition) schedule.Job {
 func (c *Collector) check(ctx context.Context, e *entry) {
 	e.mu.Lock()
 	e.turn++
-	turn, run := e.turn, e.run
+	turn, run, said, by := e.turn, e.run, e.said, e.saidBy
 	e.mu.Unlock()
-	r := c.o.Run(ctx, run)
+	var r checks.Result
+	switch {
+	case said == nil:
+		r = c.o.Run(ctx, run)
+	case !c.fresh(by, time.Now()):
+		return // who says it has not spoken for long: without results the check becomes stale
+	default:
+		r = *said
+	}
 	if ctx.Err() != nil {
 		return // we end, which says nothing about the target
 	}
@@ -69,6 +86,19 @@ func (c *Collector) check(ctx context.Context, e *entry) {
 		return
 	}
 	c.result(e, r, time.Now())
+}
+
+// saidFor is how long what a source has said of a check counts.
+const saidFor = time.Minute
+
+// fresh says whether a source has answered lately.
+func (c *Collector) fresh(source string, now time.Time) bool {
+	for _, s := range c.Sources() {
+		if s.Source == source {
+			return now.Sub(s.Good) <= saidFor
+		}
+	}
+	return false
 }
 
 // givenUp is the result of a check that does not come back.

@@ -169,8 +169,9 @@ var (
 	descFound    = prometheus.NewDesc("mesoscope_collector_source_instances", "Instances that a source of targets has found.", []string{"source"}, nil)
 	descRefused  = prometheus.NewDesc("mesoscope_collector_refused_checks", "Declarations of checks that cannot be used; mesoscope status says why.", nil, nil)
 	descOverlay  = prometheus.NewDesc("mesoscope_collector_checks_file_good", "0 if the newest checks.yml was refused and an older one counts.", nil, nil)
+	descNames    = prometheus.NewDesc("mesoscope_collector_names_failing", "Names of targets that the resolver does not find; what it found before is used for 10 minutes.", nil, nil)
 	descUnheard  = prometheus.NewDesc("mesoscope_collector_changes_dropped_total", "Changes that outputs were too slow for.", nil, nil)
-	descriptions = []*prometheus.Desc{descChecks, descRunning, descWaiting, descStarted, descHung, descMissed, descGivenUp, descStale, descFound, descRefused, descOverlay, descUnheard}
+	descriptions = []*prometheus.Desc{descChecks, descRunning, descWaiting, descStarted, descHung, descMissed, descGivenUp, descStale, descFound, descRefused, descOverlay, descNames, descUnheard}
 )
 
 // Describe is for the registry.
@@ -214,5 +215,6 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	m.c.mu.Unlock()
 	gauge(descRefused, float64(refused))
 	gauge(descOverlay, number(!bad))
+	gauge(descNames, float64(m.c.names.failing()))
 	counter(descUnheard, m.c.changes.Lost())
 }

@@ -16,12 +16,12 @@ import (
 	"mesoscope/collector/target"
 )
 
-// seen is an instance and what was declared of it, so that this is done again
-// only if it has changed.
+// seen is an instance and which checks were declared of it, so that this is
+// done again only if it has changed. The checks themselves are in entries.
 type seen struct {
 	instance target.Instance
-	declared []declare.Declared
-	problems []declare.Problem
+	ids      []string
+	findings []finding
 }
 
 // appSeen is an app and who is told about it.
@@ -32,10 +32,6 @@ type appSeen struct {
 
 // A finding is a declaration that cannot be used.
 type finding struct{ app, host, check, text string }
-
-// patience is how long new sources may take before what the old ones found is
-// given up.
-const patience = 30 * time.Second
 
 // overlayFile is checks.yml, of which the last good form counts.
 type overlayFile struct {
@@ -87,15 +83,11 @@ func (c *Collector) refresh(now time.Time) {
 	}
 	c.secrets = c.secretStamps()
 	set, sources, ready := c.finder.All()
-	if !c.settled {
-		// New sources need a moment; until then the old targets are better than none.
-		c.settled = ready || now.Sub(c.since) > patience
-		if !c.settled && c.ready {
-			set = c.targets
-		}
+	c.ready = c.ready || ready || len(set.Instances) > 0
+	if !ready {
+		keepOld(&set, c.targets, sources)
 	}
-	c.ready = c.ready || ready || len(sources) == 0 || len(set.Instances) > 0
-	c.targets = set
+	c.targets, c.found = set, true
 	o := c.setup.Declare
 	o.Overlay, o.More = c.file.good, c.overrides.entries()
 	c.declare(&o, set, now)
@@ -106,31 +98,47 @@ func (c *Collector) declare(o *declare.Options, set target.Set, now time.Time) {
 	c.findings = nil
 	var all []declare.Check
 	groups := map[string]string{}
-	take := func(i target.Instance, list []declare.Declared) {
+	run := func(instance string, d declare.Check) {
+		groups[instance] = d.App + "\x00" + d.Host
+		all = append(all, d)
+	}
+	take := func(i target.Instance, list []declare.Declared) (ids []string, findings []finding) {
 		for _, d := range list {
 			switch {
 			case d.Problem != "":
-				c.findings = append(c.findings, finding{i.App, i.Host, d.Name, d.Problem})
+				findings = append(findings, finding{i.App, i.Host, d.Name, d.Problem})
 			case !d.Off:
-				groups[i.ID] = d.Check.App + "\x00" + d.Check.Host
-				all = append(all, d.Check)
+				ids = append(ids, d.Check.ID)
+				run(i.ID, d.Check)
 			}
 		}
+		c.findings = append(c.findings, findings...)
+		return ids, findings
 	}
 	next := make(map[string]*seen, len(set.Instances))
 	hosts := map[string]bool{}
+	for _, h := range set.Hosts {
+		hosts[h] = true
+	}
 	for _, i := range set.Instances {
 		hosts[i.Host] = true
 		s := c.seen[i.ID]
-		if s == nil || c.anew || !reflect.DeepEqual(s.instance, i) {
-			s = &seen{instance: i}
-			s.declared, s.problems = o.Instance(i)
+		if s != nil && !c.anew && reflect.DeepEqual(s.instance, i) {
+			c.findings = append(c.findings, s.findings...)
+			for _, id := range s.ids {
+				run(i.ID, c.entries[id].declared())
+			}
+			next[i.ID] = s
+			continue
+		}
+		s = &seen{instance: i}
+		declared, problems := o.Instance(i)
+		s.ids, s.findings = take(i, declared)
+		for _, p := range problems {
+			f := finding{i.App, i.Host, "", p.Where + ": " + p.Text}
+			s.findings, c.findings = append(s.findings, f), append(c.findings, f)
 		}
 		next[i.ID] = s
-		for _, p := range s.problems {
-			c.findings = append(c.findings, finding{i.App, i.Host, "", p.Where + ": " + p.Text})
-		}
-		take(i, s.declared)
 	}
 	c.seen, c.anew = next, false
 	if o.Overlay != nil {
@@ -161,6 +169,7 @@ func (c *Collector) enter(all []declare.Check, groups map[string]string, now tim
 	rules := make(map[string]state.Rule, len(all))
 	entries := make(map[string]*entry, len(all))
 	jobs := make([]schedule.Job, 0, len(all))
+	targets := make(map[string]string, len(all))
 	for _, d := range all {
 		d.Slot = slots[instanceOf(d.ID)]
 		e := c.entries[d.ID]
@@ -169,7 +178,7 @@ func (c *Collector) enter(all []declare.Check, groups map[string]string, now tim
 		}
 		e.set(d, c.labelsOf(d.Definition))
 		entries[d.ID] = e
-		rules[d.ID] = d.Rule
+		rules[d.ID], targets[d.ID] = d.Rule, d.Run.Address
 		jobs = append(jobs, c.job(e, d.Definition))
 	}
 	c.book.Set(rules, now)
@@ -183,6 +192,11 @@ func (c *Collector) enter(all []declare.Check, groups map[string]string, now tim
 	c.entries = entries
 	c.order = slices.SortedFunc(maps.Values(entries), func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
 	c.scheduler.Set(jobs)
+	tight := readRoom("/proc/sys/net").tooTight(jobs, targets)
+	if tight != "" && c.tight == "" {
+		c.log.Warn("the kernel has too little room for so many checks", "why", tight)
+	}
+	c.tight = tight
 }
 
 // instanceOf is the part of a check's id that names its instance.

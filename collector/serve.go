@@ -27,6 +27,7 @@ type Endpoints struct {
 	Registry   *prometheus.Registry
 	Reload     func() error
 	AdminToken string // "" = nobody may change the overlay
+	Probe      http.Handler
 }
 
 // AdminHeader can carry the admin token where Authorization carries another.
@@ -35,6 +36,7 @@ const AdminHeader = "Mesoscope-Admin-Token"
 // Handler answers
 //
 //	GET  /metrics                        Prometheus
+//	GET  /probe                          as blackbox_exporter's: package probe
 //	GET  /sd                             Prometheus' HTTP service discovery
 //	GET  /healthz                        200 while the process works
 //	GET  /readyz                         200 when discovery has succeeded once
@@ -48,6 +50,9 @@ func (c *Collector) Handler(e Endpoints) http.Handler {
 	own := promhttp.HandlerFor(e.Registry, promhttp.HandlerOpts{DisableCompression: true})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) { c.serveMetrics(w, r, own) })
 	mux.HandleFunc("GET /sd", c.serveDiscovery)
+	if e.Probe != nil {
+		mux.Handle("GET /probe", e.Probe)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if _, ready := c.Targets(); !ready {

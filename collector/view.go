@@ -67,6 +67,9 @@ func (c *Collector) Status() status.Status {
 	if c.file.problem != "" {
 		st.Problems = append(st.Problems, "checks.yml is bad, the last good one is in force: "+c.file.problem)
 	}
+	if c.tight != "" {
+		st.Problems = append(st.Problems, c.tight)
+	}
 	findings := c.findings
 	c.mu.Unlock()
 	st.Sources = c.Sources()
@@ -119,10 +122,10 @@ func (c *Collector) Explain(pattern string) []status.Explained {
 	}
 	c.mu.Lock()
 	o := c.setup.Declare
-	o.Overlay = c.file.good
-	known := c.seen
-	instances := c.targets.Instances
+	o.Overlay, o.More = c.file.good, c.overrides.entries()
+	instances, others := c.targets.Instances, c.targets.Hosts
 	c.mu.Unlock()
+	o = o.WithValues()
 	at := map[key]int{}
 	list := []status.Explained{}
 	add := func(i target.Instance, d declare.Declared) {
@@ -151,16 +154,19 @@ func (c *Collector) Explain(pattern string) []status.Explained {
 		}
 	}
 	hosts := map[string]bool{}
+	for _, h := range others {
+		hosts[h] = true
+	}
 	for _, i := range instances {
 		hosts[i.Host] = true
-		s := known[i.ID]
-		if s == nil || !declare.Match(pattern, i.App) {
+		if !declare.Match(pattern, i.App) {
 			continue
 		}
-		for _, d := range s.declared {
+		declared, problems := o.Instance(i)
+		for _, d := range declared {
 			add(i, d)
 		}
-		for _, p := range s.problems {
+		for _, p := range problems {
 			add(i, declare.Declared{Name: "-", Problem: p.Where + ": " + p.Text})
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"mesoscope/agent/discover"
 	"mesoscope/collector"
 	"mesoscope/collector/declare"
+	"mesoscope/collector/probe"
 	"mesoscope/collector/status"
 	"mesoscope/collector/target"
 	"mesoscope/config"
@@ -32,7 +33,13 @@ type Collector struct {
 
 // Run checks the cluster until the process is asked to end.
 func (c *Collector) Run(io IO) error {
-	load := func() (config.Config, error) { return config.Load(c.Config, config.KindCollector) }
+	load := func() (config.Config, error) {
+		cfg, err := config.Load(c.Config, config.KindCollector)
+		if err == nil {
+			_, err = prober(cfg, true) // bad modules are a bad configuration: the last good one stays
+		}
+		return cfg, err
+	}
 	cfg, err := load()
 	if err != nil {
 		return Exit{Bad, err}
@@ -75,6 +82,10 @@ func (p *collectorProcess) open(ctx context.Context, cfg config.Config, log *slo
 	if err != nil {
 		return nil, Exit{Bad, err}
 	}
+	probes, err := prober(cfg, listener.Guarded())
+	if err != nil {
+		return nil, Exit{Bad, errors.Join(err, listener.Close())}
+	}
 	if err := p.take(ctx, cfg, log); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
@@ -87,7 +98,7 @@ func (p *collectorProcess) open(ctx context.Context, cfg config.Config, log *slo
 		defer stop()
 		served := make(chan error, 1)
 		go func() {
-			served <- listener.Serve(serving, p.collector.Handler(collector.Endpoints{Registry: p.registry, Reload: p.reloads.now, AdminToken: admin}), log)
+			served <- listener.Serve(serving, p.collector.Handler(collector.Endpoints{Registry: p.registry, Reload: p.reloads.now, AdminToken: admin, Probe: probes}), log)
 		}()
 		select {
 		case err := <-served:
@@ -97,6 +108,15 @@ func (p *collectorProcess) open(ctx context.Context, cfg config.Config, log *slo
 			return err
 		}
 	}, nil
+}
+
+// prober is what answers /probe.
+func prober(cfg config.Config, guarded bool) (*probe.Handler, error) {
+	h, err := probe.New(probe.Options{ModulesFile: cfg.Collector.ModulesFile, Guarded: guarded})
+	if err != nil {
+		return nil, fmt.Errorf("collector.modules_file: %w", err)
+	}
+	return h, nil
 }
 
 // take begins a Collector, unless the one that there is fits.
@@ -164,6 +184,17 @@ func collectorSetup(cfg config.Config) (collector.Setup, error) {
 			return s, fmt.Errorf("mesos.marathon: %w", err)
 		}
 		s.Sources = append(s.Sources, &target.Marathon{Client: client, Framework: "marathon"})
+	}
+	if len(cfg.Mesos.Master) > 0 {
+		access, err := discover.Access(cfg.Mesos)
+		if err != nil {
+			return s, err
+		}
+		client, err := mesos.NewMaster(cfg.Mesos.Master, access)
+		if err != nil {
+			return s, fmt.Errorf("mesos.master: %w", err)
+		}
+		s.Sources = append(s.Sources, &target.Master{Client: client}) // behind Marathon, which knows more of its own
 	}
 	if len(o.TargetsFiles) > 0 {
 		s.Sources = append(s.Sources, &target.Files{Patterns: o.TargetsFiles})

@@ -170,3 +170,53 @@ func TestExplainCheck(t *testing.T) {
 		t.Errorf("%d %s", code, errOut)
 	}
 }
+
+// TestCollectorProbes: with a file of modules alone it stands in for
+// blackbox_exporter, and a reload with bad ones changes nothing.
+func TestCollectorProbes(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("fine")) }))
+	defer service.Close()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("blackbox.yml", "modules: {web: {prober: http}}\n")
+	file := write("c.yml", fmt.Sprintf("data_dir: %s\nhttp: {listen: '127.0.0.1:0'}\ncollector: {modules_file: blackbox.yml}\n", dir))
+	p := start(t, nil, "collector", "--config", file)
+	url := p.wait(`msg="checking the cluster".* status=(\S+)`)
+	probe := func(module string) string {
+		t.Helper()
+		text, err := fetch(url + "/probe?module=" + module + "&target=" + service.URL)
+		if err != nil {
+			return err.Error()
+		}
+		return text
+	}
+	if text := probe("web"); !strings.Contains(text, "probe_success 1\n") {
+		t.Errorf("/probe says %s", text)
+	}
+	reload := func() int {
+		answer, err := http.Post(url+"/-/reload", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	write("blackbox.yml", "modules: {other: {prober: unix}}\n")
+	if code := reload(); code != http.StatusBadRequest {
+		t.Errorf("a reload with bad modules: %d", code)
+	}
+	if text := probe("web"); !strings.Contains(text, "probe_success 1\n") {
+		t.Errorf("after a bad reload /probe says %s", text)
+	}
+	code, _, said := run(t, "validate", "--for", "collector", "--config", file)
+	if code != Bad || !strings.Contains(said, "collector.modules_file: ") || !strings.Contains(said, "blackbox.yml:1:") {
+		t.Errorf("validate: %d %s", code, said)
+	}
+}

@@ -50,6 +50,11 @@ func (v *Validate) Run(io *IO) error {
 			return Exit{Code: Bad, Err: fmt.Errorf("collector.checks_file: %w", err)}
 		}
 	}
+	if v.For == config.KindCollector {
+		if _, err := prober(c, true); err != nil {
+			return Exit{Code: Bad, Err: err}
+		}
+	}
 	return v.printGood(io, c)
 }
 

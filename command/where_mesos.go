@@ -52,10 +52,10 @@ func (c *Where) mesos(ctx context.Context, away *[]string) (all []*found, asked 
 		}
 		ctx, cancel := context.WithTimeout(ctx, askFor)
 		defer cancel()
-		if tasks, err := client.Tasks(ctx); err != nil {
+		if found, err := c.ofMaster(ctx, client); err != nil {
 			*away = append(*away, fmt.Sprintf("  mesos master: %v", err))
 		} else {
-			all, asked = merge(all, c.ofMaster(tasks)), true
+			all, asked = merge(all, found), true
 		}
 	}
 	return all, asked, nil
@@ -75,7 +75,23 @@ func (c *Where) ofMarathon(tasks []mesos.MarathonTask) (all []*found) {
 	return all
 }
 
-func (c *Where) ofMaster(tasks []mesos.MasterTask) (all []*found) {
+func (c *Where) ofMaster(ctx context.Context, client *mesos.MasterClient) (all []*found, err error) {
+	tasks, err := client.Tasks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	agents, err := client.Agents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	frameworks, err := client.Frameworks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hosts := map[string]string{}
+	for _, a := range agents {
+		hosts[a.ID] = a.Hostname
+	}
 	// Of an id that was used again, the one that runs counts.
 	slices.SortStableFunc(tasks, func(a, b mesos.MasterTask) int {
 		if a.State == b.State || a.State != running && b.State != running {
@@ -88,32 +104,31 @@ func (c *Where) ofMaster(tasks []mesos.MasterTask) (all []*found) {
 	})
 	seen := map[string]bool{}
 	for _, t := range tasks {
-		app := appOf(t)
+		app := appOf(t, frameworks[t.Framework])
 		if seen[t.ID] || !c.matches(app) {
 			continue
 		}
 		seen[t.ID] = true
-		i := status.Instance{App: app, Node: t.Host, Framework: cmp.Or(t.Framework.Name, t.Framework.ID), Task: t.ID, State: t.State, Since: t.Since,
-			Running: t.State == running, Ports: t.Ports}
-		if t.Docker && t.ContainerID != "" {
-			i.Container = "mesos-" + t.ContainerID
-		}
-		if t.Healthy != nil && !*t.Healthy && i.Running {
+		i := status.Instance{App: app, Node: hosts[t.Agent], Framework: cmp.Or(frameworks[t.Framework], t.Framework), Task: t.ID, State: t.State, Since: t.Since(),
+			Container: t.DockerName(), Running: t.State == running, Ports: t.HostPorts()}
+		if t.Sick() && i.Running {
 			i.State += ", unhealthy"
 		}
 		all = append(all, &found{Instance: i, From: []string{"mesos"}})
 	}
-	return all
+	return all, nil
 }
 
 // appOf is service.name as far as a master can tell it: what the task's label
 // or its id says, else its name.
-func appOf(t mesos.MasterTask) string {
-	if own := t.Labels["mesoscope.service"]; own != "" {
-		return own
+func appOf(t mesos.MasterTask, framework string) string {
+	for _, l := range t.Labels {
+		if l.Key == "mesoscope.service" && l.Value != "" {
+			return l.Value
+		}
 	}
 	id, ok := mesos.ParseTaskID(t.ID)
-	if ok && (id.Sure || strings.Contains(strings.ToLower(t.Framework.Name), string(id.Scheduler))) {
+	if ok && (id.Sure || strings.Contains(strings.ToLower(framework), string(id.Scheduler))) {
 		return id.App
 	}
 	return cmp.Or(t.Name, t.ID)

@@ -190,7 +190,7 @@ func TestWhereMaster(t *testing.T) {
 {"id":"node-1","name":"web","framework_id":"F2","slave_id":"S2","state":"TASK_FAILED"},
 {"id":"node-1","name":"web","framework_id":"F2","slave_id":"S1","state":"TASK_RUNNING"},
 {"id":"node-2","name":"cassandra-node","framework_id":"F2","slave_id":"S1","state":"TASK_RUNNING","labels":[{"key":"mesoscope.service","value":"db"}]}]}`))
-		case "/state-summary":
+		case "/state-summary", "/slaves":
 			_, _ = w.Write([]byte(`{"slaves":[{"id":"S1","hostname":"n1"},{"id":"S2","hostname":"n2"}],"frameworks":[{"id":"F1","name":"marathon"},{"id":"F2","name":"cassandra"}]}`))
 		default:
 			http.NotFound(w, r)

@@ -18,10 +18,11 @@ func (r *reader) checkCollector(kind Kind, c *Config) {
 	if !clusterName.MatchString(o.Cluster) {
 		r.fail(at+"cluster", "%q is not a name; use up to 64 letters, digits, _, - and .", o.Cluster)
 	}
-	if kind == KindCollector && len(c.Mesos.Marathon) == 0 && o.ChecksFile == "" && len(o.TargetsFiles) == 0 {
-		r.fail("collector", "a collector needs to know what to check; set mesos.marathon, %stargets_files or %schecks_file", at, at)
+	if kind == KindCollector && len(c.Mesos.Marathon) == 0 && len(c.Mesos.Master) == 0 && o.ChecksFile == "" && len(o.TargetsFiles) == 0 && o.ModulesFile == "" {
+		r.fail("collector", "a collector needs to know what to check; set mesos.marathon, mesos.master, %stargets_files or %schecks_file, or %smodules_file to be asked by /probe alone", at, at, at)
 	}
 	r.readable(at+"checks_file", &o.ChecksFile)
+	r.readable(at+"modules_file", &o.ModulesFile)
 	for i, p := range o.TargetsFiles {
 		key := at + "targets_files[" + strconv.Itoa(i) + "]"
 		switch {

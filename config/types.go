@@ -55,7 +55,7 @@ const MesosAuto = "auto"
 // Mesos says where the Mesos agent of this node and, optionally, Marathon are.
 type Mesos struct {
 	Agent           string   `yaml:"agent"`            // URL; MesosAuto = http://127.0.0.1:5051, then http://$HOST:5051; "" = never look
-	Master          []string `yaml:"master"`           // URLs, for who asks where an app is
+	Master          []string `yaml:"master"`           // URLs of the masters, for a collector and for who asks where an app is
 	Marathon        []string `yaml:"marathon"`         // URLs, for labels of apps that do not reach their tasks
 	CredentialsFile string   `yaml:"credentials_file"` // "name secret", "name:secret" or Mesos' own {"principal":…,"secret":…}
 	TokenFile       string   `yaml:"token_file"`       // bearer token
@@ -119,6 +119,7 @@ type Collector struct {
 	LabelTargets   []string              `yaml:"label_targets"`    // networks that labels of apps may point to, "10.1.0.0/16"
 	Credentials    map[string]Credential `yaml:"credentials"`      // by the name that checks choose them by
 	Exec           Exec                  `yaml:"exec"`             //
+	ModulesFile    string                `yaml:"modules_file"`     // a blackbox.yml for /probe; "" = the modules of Debian's blackbox_exporter
 	AdminTokenFile string                `yaml:"admin_token_file"` // a file with the token that may change the overlay by HTTP; "" = nobody may
 }
 

@@ -1,12 +1,13 @@
 package mesos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,24 +16,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A MasterTask is a task as the master has it: of any framework, on any agent.
-type MasterTask struct {
-	ID, Name  string
-	Framework Framework
-	Host      string // of its agent; "" if the master does not tell
-	State     string // "TASK_RUNNING"
-	Healthy   *bool  // by its last health check; nil: it has none
-	Since     time.Time
-	Labels    map[string]string
-	Docker    bool // in Docker's containerizer
-	// ContainerID is Mesos' own; Docker's container is called "mesos-" and it.
-	ContainerID string
-	// Ports are those of the agent: "31000->80/tcp" of a bridge, else "31000".
-	Ports []string
-}
-
-// A MasterClient asks one of several masters: all know who leads, and send who
-// asks there.
+// A MasterClient asks one of several masters; those that do not lead send on
+// to the one that does.
 type MasterClient struct {
 	urls   []string
 	access Access
@@ -51,252 +36,243 @@ func NewMaster(urls []string, access Access) (*MasterClient, error) {
 	return m, nil
 }
 
-// mostTasks is the limit of one question: without one, a master tells 100.
-const mostTasks = "1000000"
+// URL is all addresses, for messages.
+func (m *MasterClient) URL() string { return strings.Join(m.urls, ",") }
 
-// Tasks asks for all tasks that the leading master remembers, ended ones among
-// them. Masters before 1.0 are asked for their whole state.
-func (m *MasterClient) Tasks(ctx context.Context) ([]MasterTask, error) {
-	var all error
-	for _, base := range m.urls {
-		tasks, err := m.ask(ctx, base)
-		if err == nil {
-			return tasks, nil
+// A MasterAgent is an agent as the master knows it.
+type MasterAgent struct {
+	ID       string `json:"id"`
+	Hostname string `json:"hostname"`
+	Active   bool   `json:"active"`
+}
+
+// A MasterTask is a task as the master knows it.
+type MasterTask struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Framework string `json:"framework_id"`
+	Agent     string `json:"slave_id"`
+	State     string `json:"state"`
+	Labels    []struct {
+		Key   string `json:"key"`
+		Value string `json:"value"`
+	} `json:"labels"`
+	Resources struct {
+		Ports string `json:"ports"` // "[31000-31001, 31005-31005]"
+	} `json:"resources"`
+	Discovery struct {
+		Ports struct {
+			Ports []struct {
+				Number int    `json:"number"`
+				Name   string `json:"name"`
+			} `json:"ports"`
+		} `json:"ports"`
+	} `json:"discovery"`
+	Container struct {
+		Type   string `json:"type"` // DOCKER, MESOS
+		Docker struct {
+			Image        string `json:"image"`
+			Network      string `json:"network"` // HOST, BRIDGE, USER
+			PortMappings []struct {
+				HostPort      int    `json:"host_port"`
+				ContainerPort int    `json:"container_port"`
+				Protocol      string `json:"protocol"`
+			} `json:"port_mappings"`
+		} `json:"docker"`
+		Networks []struct {
+			Name string `json:"name"` // of a network of containers
+		} `json:"network_infos"`
+	} `json:"container"`
+	Statuses []struct {
+		State     string  `json:"state"`
+		Timestamp float64 `json:"timestamp"` // seconds since 1970; some executors tell none
+		Healthy   *bool   `json:"healthy"`
+		Container struct {
+			ID struct {
+				Value string `json:"value"`
+			} `json:"container_id"`
+			Networks []struct {
+				Addresses []struct {
+					IP string `json:"ip_address"`
+				} `json:"ip_addresses"`
+			} `json:"network_infos"`
+		} `json:"container_status"`
+	} `json:"statuses"`
+}
+
+// Since is when the task began to run; zero if that is not told.
+func (t *MasterTask) Since() (at time.Time) {
+	for _, s := range t.Statuses {
+		if began := time.UnixMicro(int64(s.Timestamp * 1e6)).UTC(); s.State == "TASK_RUNNING" && s.Timestamp > 0 && (at.IsZero() || began.Before(at)) {
+			at = began
 		}
-		all = errors.Join(all, err)
 	}
-	return nil, all
+	return at
 }
 
-func (m *MasterClient) ask(ctx context.Context, base string) ([]MasterTask, error) {
-	for _, paths := range [][]string{{"/tasks?limit=" + mostTasks, "/state-summary"}, {"/state.json"}} {
-		var s masterState
-		var err error
-		for _, path := range paths {
-			if err = m.read(ctx, base+path, &s); err != nil {
-				break
-			}
+// Sick says whether its last health check failed.
+func (t *MasterTask) Sick() bool {
+	n := len(t.Statuses)
+	return n > 0 && t.Statuses[n-1].Healthy != nil && !*t.Statuses[n-1].Healthy
+}
+
+// DockerName is what Docker calls its container, "" if it has none there.
+func (t *MasterTask) DockerName() (name string) {
+	for _, s := range t.Statuses {
+		if id := s.Container.ID.Value; id != "" && t.Container.Type == "DOCKER" {
+			name = "mesos-" + id
 		}
-		var code *StatusError
-		if errors.As(err, &code) && code.Code == http.StatusNotFound {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return s.named(), nil
 	}
-	return nil, fmt.Errorf("%s answers neither /tasks nor /state.json, so it is no Mesos master", base)
+	return name
 }
 
-func (m *MasterClient) read(ctx context.Context, url string, s *masterState) error {
-	resp, err := m.access.get(ctx, m.http, url)
-	if err != nil {
-		return err
+// HostPorts are those of the agent's machine, for people: "31000->80/tcp" of a
+// bridge, else "31000"; what a task in a network of its own declares, if it has
+// been given none.
+func (t *MasterTask) HostPorts() (list []string) {
+	for _, p := range t.Container.Docker.PortMappings {
+		list = append(list, fmt.Sprintf("%d->%d/%s", p.HostPort, p.ContainerPort, cmp.Or(p.Protocol, "tcp")))
 	}
-	defer resp.Body.Close()
-	if err := s.add(resp.Body); err != nil {
-		return fmt.Errorf("%s: decode answer of mesos master: %w", url, err)
+	if list == nil {
+		list = portList(t.Resources.Ports)
 	}
-	return nil
-}
-
-// masterState is what the answers of a master say together.
-type masterState struct {
-	tasks      []masterTask
-	hosts      map[string]string // by agent
-	frameworks map[string]string // names
-}
-
-type masterTask struct {
-	MasterTask
-	agent string
-	ports struct{ mapped, discovered, offered []string }
-}
-
-func (s *masterState) named() []MasterTask {
-	var list []MasterTask
-	for _, t := range s.tasks {
-		t.Host, t.Framework.Name = s.hosts[t.agent], s.frameworks[t.Framework.ID]
-		switch {
-		case len(t.ports.mapped) > 0:
-			t.Ports = t.ports.mapped
-		case len(t.ports.offered) > 0:
-			t.Ports = t.ports.offered
-		default:
-			t.Ports = t.ports.discovered
+	if list == nil {
+		for _, p := range t.Discovery.Ports.Ports {
+			list = append(list, strconv.Itoa(p.Number))
 		}
-		list = append(list, t.MasterTask)
 	}
 	return list
 }
 
-var errNoMaster = errors.New("it has neither tasks nor agents, so it is something else")
-
-// add reads /tasks, /state-summary or /state.json.
-func (s *masterState) add(r io.Reader) error {
-	if s.hosts == nil {
-		s.hosts, s.frameworks = map[string]string{}, map[string]string{}
+// Agents asks for all agents that the master knows.
+func (m *MasterClient) Agents(ctx context.Context) ([]MasterAgent, error) {
+	var all struct {
+		Agents []MasterAgent `json:"slaves"`
 	}
-	d := newDecoder(r)
-	known := false
-	tasks := func() error { return d.array(func() error { return d.masterTask(s) }) }
-	err := d.object(func(key []byte) error {
-		switch string(key) {
-		case `"tasks"`:
-			known = true
-			return tasks()
-		case `"slaves"`:
-			known = true
-			return d.array(func() error {
-				var id, host string
-				err := d.object(func(key []byte) error {
-					switch string(key) {
-					case `"id"`:
-						return d.text(&id)
-					case `"hostname"`:
-						return d.text(&host)
-					}
-					return d.SkipValue()
-				})
-				s.hosts[id] = host
-				return err
-			})
-		case `"frameworks"`, `"completed_frameworks"`:
-			return d.array(func() error {
-				var id, name string
-				first := len(s.tasks)
-				err := d.object(func(key []byte) error {
-					switch string(key) {
-					case `"id"`:
-						return d.text(&id)
-					case `"name"`:
-						return d.text(&name)
-					case `"tasks"`, `"completed_tasks"`, `"unreachable_tasks"`:
-						return tasks()
-					}
-					return d.SkipValue()
-				})
-				s.frameworks[id] = name
-				for i := first; i < len(s.tasks); i++ { // those below it are its own, whatever they say
-					s.tasks[i].Framework.ID = id
-				}
-				return err
-			})
-		}
-		return d.SkipValue()
-	})
-	if err == nil && !known {
-		return errNoMaster
+	err := m.decode(ctx, "/slaves", &all)
+	if notFound(err) {
+		old, err := m.old(ctx)
+		return old.Agents, err
 	}
-	return err
-}
-
-func (d decoder) masterTask(s *masterState) error {
-	var t masterTask
-	err := d.object(func(key []byte) error {
-		switch string(key) {
-		case `"id"`:
-			return d.text(&t.ID)
-		case `"name"`:
-			return d.text(&t.Name)
-		case `"framework_id"`:
-			return d.text(&t.Framework.ID)
-		case `"slave_id"`:
-			return d.text(&t.agent)
-		case `"state"`:
-			return d.text(&t.State)
-		case `"labels"`:
-			return d.labels(&t.Labels)
-		case `"statuses"`:
-			return d.array(func() error { return d.masterStatus(&t) })
-		case `"resources"`:
-			return d.object(func(key []byte) error {
-				var text string
-				if string(key) != `"ports"` {
-					return d.SkipValue()
-				}
-				err := d.text(&text)
-				t.ports.offered = portList(text)
-				return err
-			})
-		case `"container"`, `"discovery"`:
-			value, err := d.ReadValue() // key is no more
-			if err == nil {
-				t.place(value)
-			}
-			return err
-		}
-		return d.SkipValue()
-	})
-	if t.ID != "" {
-		s.tasks = append(s.tasks, t)
-	}
-	return err
-}
-
-// masterStatus reads one change of a task's state, in order of time. The first
-// one since which it runs is when it began.
-func (d decoder) masterStatus(t *masterTask) error {
-	value, err := d.ReadValue()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var s struct {
-		State     string
-		Timestamp float64 // seconds
-		Healthy   *bool
-		Container struct {
-			ID struct{ Value string } `json:"container_id"`
-		} `json:"container_status"`
+	if all.Agents == nil {
+		return nil, errors.New("/slaves of the master: the answer has no list of agents")
 	}
-	if unmarshal(value, &s) != nil {
-		return nil // of another form than any known
-	}
-	if t.Since.IsZero() && s.State == "TASK_RUNNING" && s.Timestamp > 0 { // some executors tell no time
-		t.Since = time.UnixMicro(int64(s.Timestamp * 1e6)).UTC()
-	}
-	t.Healthy = s.Healthy
-	if s.Container.ID.Value != "" {
-		t.ContainerID = s.Container.ID.Value
-	}
-	return nil
+	return all.Agents, nil
 }
 
-// place reads which ports a task declares, and what it is in.
-func (t *masterTask) place(value jsontext.Value) {
-	var v struct {
-		Type   string
-		Docker struct {
-			Mappings []struct {
-				Host      int `json:"host_port"`
-				Container int `json:"container_port"`
-				Protocol  string
-			} `json:"port_mappings"`
-		}
-		Ports struct {
-			Ports []struct{ Number int }
-		}
+// Frameworks asks for the names of all frameworks that the master knows, by id.
+func (m *MasterClient) Frameworks(ctx context.Context) (map[string]string, error) {
+	var all masterState
+	err := m.decode(ctx, "/state-summary", &all)
+	if notFound(err) {
+		all, err = m.old(ctx)
 	}
-	if unmarshal(value, &v) != nil {
-		return
+	names := map[string]string{}
+	for _, f := range slices.Concat(all.Completed, all.Frameworks) {
+		names[f.ID] = f.Name
 	}
-	t.Docker = t.Docker || v.Type == "DOCKER" // only of a container
-	for _, p := range v.Docker.Mappings {
-		protocol := p.Protocol
-		if protocol == "" {
-			protocol = "tcp"
+	return names, err
+}
+
+// masterState is all that a master knows, of which newer ones are asked for parts.
+type masterState struct {
+	Agents     []MasterAgent     `json:"slaves"`
+	Frameworks []masterFramework `json:"frameworks"`
+	Completed  []masterFramework `json:"completed_frameworks"`
+}
+
+type masterFramework struct {
+	ID    string       `json:"id"`
+	Name  string       `json:"name"`
+	Tasks []MasterTask `json:"tasks"`
+	Ended []MasterTask `json:"completed_tasks"`
+}
+
+// old asks a master from before 1.0, which has one answer for everything.
+func (m *MasterClient) old(ctx context.Context) (s masterState, err error) {
+	if err = m.decode(ctx, "/state.json", &s); notFound(err) {
+		err = fmt.Errorf("%s answers neither what a Mesos master answers now nor /state.json, so it is none", m.URL())
+	}
+	if err == nil && s.Agents == nil {
+		err = errors.New("/state.json of the master: the answer has no list of agents")
+	}
+	return s, err
+}
+
+func notFound(err error) bool {
+	var code *StatusError
+	return errors.As(err, &code) && code.Code == http.StatusNotFound
+}
+
+// tasksPage is how many tasks are asked for at once, those that have ended
+// among them.
+const tasksPage = 20_000
+
+// Tasks asks for all tasks, also those that have ended.
+func (m *MasterClient) Tasks(ctx context.Context) ([]MasterTask, error) {
+	return m.tasks(ctx, tasksPage)
+}
+
+func (m *MasterClient) tasks(ctx context.Context, page int) (list []MasterTask, err error) {
+	seen := map[string]bool{}
+	for offset := 0; ; offset += page {
+		var some struct {
+			Tasks []MasterTask `json:"tasks"`
 		}
-		t.ports.mapped = append(t.ports.mapped, fmt.Sprintf("%d->%d/%s", p.Host, p.Container, protocol))
-	}
-	for _, p := range v.Ports.Ports {
-		t.ports.discovered = append(t.ports.discovered, strconv.Itoa(p.Number))
+		err := m.decode(ctx, "/tasks?limit="+strconv.Itoa(page)+"&offset="+strconv.Itoa(offset), &some)
+		if offset == 0 && notFound(err) {
+			return m.oldTasks(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if some.Tasks == nil {
+			return nil, errors.New("/tasks of the master: the answer has no list of tasks")
+		}
+		for _, t := range some.Tasks {
+			// Pages move while they are read; and an id can be used again.
+			if key := t.Framework + " " + t.ID + " " + t.State; !seen[key] {
+				seen[key] = true
+				list = append(list, t)
+			}
+		}
+		if len(some.Tasks) < page {
+			return list, nil
+		}
 	}
 }
 
-// unmarshal takes names in any case, and what is doubled or no UTF-8.
-func unmarshal(value jsontext.Value, into any) error {
-	return json.Unmarshal(value, into, json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+func (m *MasterClient) oldTasks(ctx context.Context) (list []MasterTask, err error) {
+	s, err := m.old(ctx)
+	for _, f := range slices.Concat(s.Frameworks, s.Completed) {
+		for _, t := range slices.Concat(f.Tasks, f.Ended) {
+			t.Framework = f.ID // those below it are its own, whatever they say
+			list = append(list, t)
+		}
+	}
+	return list, err
+}
+
+// decode asks one master after another until one answers.
+func (m *MasterClient) decode(ctx context.Context, path string, into any) error {
+	var all error
+	for _, base := range m.urls {
+		resp, err := m.access.get(ctx, m.http, base+path)
+		if err != nil {
+			all = errors.Join(all, err)
+			continue
+		}
+		err = json.UnmarshalRead(resp.Body, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+		resp.Body.Close()
+		if err == nil {
+			return nil
+		}
+		all = errors.Join(all, fmt.Errorf("decode %s%s: %w", base, path, err))
+	}
+	return all
 }
 
 // portList writes out "[31000-31002, 31005-31005]": each port of a task, which

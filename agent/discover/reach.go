@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 )
@@ -58,7 +59,7 @@ func (d *Discoverer) Reaches(ctx context.Context, watched map[string]bool) (map[
 		case watched[s.ID] && (s.State == container.StateExited || s.State == container.StateDead):
 			r.Failed, err = failed(ctx, c, s.ID, s.Status)
 		}
-		if err != nil && !client.IsErrNotFound(err) { // gone since
+		if err != nil && !cerrdefs.IsNotFound(err) { // gone since
 			return nil, err
 		}
 		slices.Sort(r.Ports)

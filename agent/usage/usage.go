@@ -17,8 +17,16 @@ import (
 	"mesoscope/agent/status"
 )
 
-// Every is how often the Sampler looks.
-const Every = 10 * time.Second
+// Every is how often the Sampler looks, and Rarest how often at least. Between
+// them it waits so long behind a look that looking takes half a percent of a
+// core: of thousands of containers a look takes most of a second.
+const (
+	Every  = 10 * time.Second
+	Rarest = time.Minute
+)
+
+// pause is how long to wait behind a look that took so long.
+func pause(took time.Duration) time.Duration { return min(max(Every, 200*took), Rarest) }
 
 // searchEvery bounds how often the whole tree of cgroups is searched for
 // containers that are not where Docker usually puts them.
@@ -92,14 +100,13 @@ func newSampler(opt Options, root *hierarchy) *Sampler {
 
 // Run looks until ctx ends.
 func (s *Sampler) Run(ctx context.Context) {
-	tick := time.NewTicker(Every)
-	defer tick.Stop()
 	for {
-		s.sample(time.Now())
+		began := time.Now()
+		s.sample(began)
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(pause(time.Since(began)) - time.Since(began)):
 		}
 	}
 }

@@ -412,3 +412,13 @@ func TestOOMEnds(t *testing.T) {
 		t.Errorf("%v is remembered", s.oomEnds.last)
 	}
 }
+
+// TestPause: a few containers are looked at every ten seconds; thousands less
+// often, and once a minute in any case.
+func TestPause(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{0: Every, 20 * time.Millisecond: Every, 100 * time.Millisecond: 20 * time.Second, 10 * time.Second: Rarest} {
+		if got := pause(took); got != want {
+			t.Errorf("after %v: %v, want %v", took, got, want)
+		}
+	}
+}

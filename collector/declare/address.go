@@ -151,7 +151,7 @@ func (b *builder) address() (address string, args []string, err error) {
 func (b *builder) elsewhere(key string, v value) (string, []string, error) {
 	if !v.trusted {
 		if err := b.o.mayPointTo(hostOf(v.text)); err != nil {
-			return "", nil, b.wrong(key, "%q: %v", v.text, err)
+			return "", nil, b.wrong(key, "%q: %v", shown(v.text), err)
 		}
 	}
 	return v.text, nil, nil

@@ -73,6 +73,9 @@ func (o *Options) build(name string, c, app values, i target.Instance) Declared 
 		}
 		out.Check = ch
 	}
+	if !o.explain {
+		return out
+	}
 	shown := maps.Clone(c)
 	for key, text := range defaults {
 		if _, set := shown[key]; !set && out.Problem == "" && !out.Off {
@@ -111,7 +114,8 @@ func (b *builder) wrong(key, format string, args ...any) error {
 func (b *builder) check() (Check, error) {
 	b.kind = baseKind(b.c["kind"].text)
 	kind, ok := checks.Kinds[b.kind]
-	if !ok {
+	said := b.kind == command && strings.HasPrefix(b.c["kind"].from, fromHealth)
+	if !ok && !said {
 		return Check{}, b.wrong("kind", "there is no %q; the kinds are %s", b.c["kind"].text, strings.Join(checks.Names(), ", "))
 	}
 	if why, refused := refusedKinds[b.kind]; refused && !b.c["kind"].trusted {
@@ -135,6 +139,9 @@ func (b *builder) check() (Check, error) {
 	}
 	if d.Guessed && d.Owner.Page == "" {
 		d.Owner.Page = "false"
+	}
+	if said {
+		return b.said(d)
 	}
 	b.options = map[string][]string{"timeout": {d.Timeout.String()}}
 	if err := b.takeOptions(kind); err != nil {
@@ -163,7 +170,33 @@ func (b *builder) check() (Check, error) {
 	if d.Host == "" {
 		d.Host = hostOf(t.Address)
 	}
-	return Check{d, t}, nil
+	return Check{Definition: d, Run: t}, nil
+}
+
+// said is a check whose result Marathon has.
+func (b *builder) said(d check.Definition) (Check, error) {
+	for key := range b.c {
+		if !scheduling[key] && !owning[key] && key != "kind" {
+			return Check{}, b.wrong(key, "nothing of a command can be changed: Marathon's executor runs it")
+		}
+	}
+	var n int
+	if _, err := fmt.Sscanf(b.c["kind"].from, fromHealth+"%d]", &n); err != nil || n >= len(b.i.Health) {
+		return Check{}, b.wrong("kind", "Marathon has no such check")
+	}
+	h := b.i.Health[n]
+	r := checks.Result{Text: "Marathon says that the command is good", Duration: time.Nanosecond}
+	switch {
+	case !h.Known:
+		r.State, r.Text = checks.Unknown, "Marathon has no result of the command"
+	case !h.Alive:
+		r.State, r.Text = checks.Critical, "Marathon says that the command fails: "+cmp.Or(h.Cause, "no cause given")
+	}
+	if r.State != checks.OK {
+		r.Findings = []checks.Finding{{Signal: command, State: r.State, Text: r.Text}}
+	}
+	d.Target = "the command that Marathon's executor runs"
+	return Check{Definition: d, Said: &r, SaidBy: b.i.Origin}, nil
 }
 
 func (b *builder) from() string {
@@ -172,6 +205,26 @@ func (b *builder) from() string {
 		from += " of " + b.i.App
 	}
 	return from
+}
+
+// secretHeader are headers whose value is not for everybody who may ask where
+// it comes from.
+var secretHeader = regexp.MustCompile(`(?i)^([^:]*(?:authorization|cookie|token|key|secret|password)[^:]*):.*`)
+
+// discreet is a value without what may be secret in it.
+func discreet(key, text string) string {
+	if m := numbered.FindStringSubmatch(key); m != nil {
+		key = m[1]
+	}
+	switch key {
+	case "path", "target":
+		return shown(text)
+	case "header":
+		return secretHeader.ReplaceAllString(text, "$1: …")
+	case "data", "send":
+		return fmt.Sprintf("(%d bytes)", len(text))
+	}
+	return text
 }
 
 // shown is a target without what may be secret: the query of a URL.

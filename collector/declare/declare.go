@@ -33,6 +33,8 @@ type Options struct {
 	LabelTargets []netip.Prefix // where labels may point to besides their own instance
 	ExecAllow    string         // the folder below which programs may be started; "" = none
 	ExecUser     string         // whom they run as; "" = as we do
+
+	explain bool // Declared.Values are wanted
 }
 
 // A Credential is a name and a password that checks can choose by its name.
@@ -46,6 +48,9 @@ type Credential struct {
 type Check struct {
 	check.Definition
 	Run checks.Target
+	// Said, if not nil, is the result: somebody else runs the check.
+	Said   *checks.Result
+	SaidBy string // the source of targets
 }
 
 // A Value is one setting of a check, and who made it.
@@ -62,7 +67,7 @@ type Declared struct {
 	Off     bool
 	Problem string // why it is not run
 	Check   Check
-	Values  []Value // sorted by key
+	Values  []Value // WithValues: sorted by key
 }
 
 // A Problem is a label or an entry that belongs to no check.
@@ -72,6 +77,13 @@ type Problem struct {
 
 // maxChecks bounds what one app can make us do.
 const maxChecks = 64
+
+// WithValues are Options that say of each value where it comes from, which
+// takes room.
+func (o Options) WithValues() Options {
+	o.explain = true
+	return o
+}
 
 // Instance says which checks an instance has, sorted by name. Slots are not set.
 func (o *Options) Instance(i target.Instance) ([]Declared, []Problem) {
@@ -239,7 +251,7 @@ func (c values) guessed() bool { return strings.HasPrefix(c["kind"].from, fromIm
 func (c values) list() []Value {
 	var out []Value
 	for key, v := range c {
-		out = append(out, Value{key, v.text, v.from})
+		out = append(out, Value{key, discreet(key, v.text), v.from})
 	}
 	slices.SortFunc(out, func(a, b Value) int {
 		return cmp.Or(cmp.Compare(first(a.Key), first(b.Key)), cmp.Compare(a.Key, b.Key))

@@ -11,8 +11,12 @@ import (
 )
 
 const (
-	prefix    = "mesoscope."
-	fromImage = "image "
+	prefix     = "mesoscope."
+	fromImage  = "image "
+	fromHealth = "healthChecks["
+	// command is the kind of what Marathon's executor runs. No place but
+	// Marathon's healthChecks can declare it.
+	command = "command"
 )
 
 var checkName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
@@ -72,9 +76,15 @@ func (d *declared) health(i target.Instance) {
 		if n > 0 {
 			name += "-" + strconv.Itoa(n)
 		}
-		from := fmt.Sprintf("healthChecks[%d] of %s", n, i.App)
+		from := fmt.Sprintf("%s%d] of %s", fromHealth, n, i.App)
 		set := func(key, text string) { d.set(name, key, value{text: text, from: from}) }
 		set("kind", h.Kind)
+		if h.Kind == command {
+			if h.Grace > 0 {
+				set("grace", h.Grace.String())
+			}
+			continue
+		}
 		if h.Kind != "tcp" {
 			if h.Path != "" {
 				set("path", h.Path)

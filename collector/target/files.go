@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,8 @@ import (
 type Files struct {
 	Patterns []string // paths; * in the last part
 
-	last map[string]file // by path
+	last  map[string]file // by path
+	whole []Instance      // of all, as long as none has changed
 }
 
 // A file is what was read last, and when it was written.
@@ -56,27 +58,38 @@ func (f *Files) Find(context.Context) (Set, error) {
 	now := map[string]file{}
 	var out Set
 	var bad []error
+	paths, changed := 0, false
 	for _, pattern := range f.Patterns {
-		paths, err := filepath.Glob(pattern)
+		found, err := filepath.Glob(pattern)
 		if err != nil {
 			bad = append(bad, fmt.Errorf("%s: %w", pattern, err))
 		}
-		if len(paths) == 0 && !strings.ContainsAny(pattern, "*?[") {
+		if len(found) == 0 && !strings.ContainsAny(pattern, "*?[") {
 			bad = append(bad, fmt.Errorf("%s: no such file", pattern))
-			paths = []string{pattern}
+			found = []string{pattern}
 		}
-		for _, path := range paths {
+		for _, path := range found {
 			if _, twice := now[path]; twice {
 				continue
 			}
 			known := f.read(path)
 			now[path] = known
-			out.Instances = append(out.Instances, known.instances...)
+			paths++
+			changed = changed || known.stamp != f.last[path].stamp
+			if out.Instances == nil {
+				out.Instances = slices.Clip(known.instances) // usually there is one file
+			} else {
+				out.Instances = append(out.Instances, known.instances...)
+			}
 			if known.err != nil {
 				bad = append(bad, fmt.Errorf("%s: %w", path, known.err))
 			}
 		}
 	}
+	if changed || paths != len(f.last) {
+		f.whole = out.Instances
+	}
+	out.Instances = f.whole // the same slice says that nothing has changed
 	f.last = now
 	if len(bad) > 0 && len(out.Instances) == 0 {
 		return Set{}, errors.Join(bad...)
@@ -128,8 +141,14 @@ func readFile(path string, size int64) ([]Instance, error) {
 		if len(g.Targets) == 0 {
 			return nil, fmt.Errorf("group %d has no targets", n+1)
 		}
+		labels := map[string]string{} // one for all of the group
+		for k, v := range g.Labels {
+			if !strings.HasPrefix(k, "__") {
+				labels[k] = v
+			}
+		}
 		for _, t := range g.Targets {
-			i, err := fromFile(t, g.Labels)
+			i, err := fromFile(t, labels)
 			if err != nil {
 				return nil, fmt.Errorf("group %d: %w", n+1, err)
 			}
@@ -142,7 +161,7 @@ func readFile(path string, size int64) ([]Instance, error) {
 // fromFile makes an instance of a target as people write it: host:port, a URL,
 // or a bare host.
 func fromFile(literal string, labels map[string]string) (Instance, error) {
-	i := Instance{ID: literal, Literal: literal, Labels: map[string]string{}, Trusted: true}
+	i := Instance{ID: literal, Literal: literal, Labels: labels, Trusted: true}
 	for k, v := range labels {
 		switch k {
 		case "app":
@@ -153,9 +172,6 @@ func fromFile(literal string, labels map[string]string) (Instance, error) {
 			i.Framework = v
 		case "task":
 			i.Task = v
-		}
-		if !strings.HasPrefix(k, "__") {
-			i.Labels[k] = v
 		}
 	}
 	address := literal

@@ -20,6 +20,11 @@ func (m *Marathon) Name() string { return "marathon " + m.Client.URL() }
 // Every is how often it is asked.
 func (m *Marathon) Every() time.Duration { return 10 * time.Second }
 
+// Hints listens to Marathon's events.
+func (m *Marathon) Hints(ctx context.Context, hint func()) error {
+	return m.Client.Events(ctx, func(string, string) { hint() })
+}
+
 // Find asks for all apps and their tasks.
 func (m *Marathon) Find(ctx context.Context) (Set, error) {
 	apps, err := m.Client.Apps(ctx)
@@ -33,14 +38,13 @@ func (m *Marathon) Find(ctx context.Context) (Set, error) {
 			minimum = *c
 		}
 		out.Apps = append(out.Apps, App{ID: a.ID, Labels: a.Labels, Framework: m.Framework, Expected: a.Instances, Minimum: minimum, Deploying: len(a.Deployments) > 0})
-		health := imported(a.Checks)
 		for _, t := range a.Tasks {
 			if !expected(t) {
 				continue
 			}
 			i := Instance{
 				ID: t.ID, App: a.ID, Task: t.ID, Host: t.Host, Framework: m.Framework, Image: a.Container.Docker.Image,
-				Labels: a.Labels, Health: health, Started: t.StartedAt,
+				Labels: a.Labels, Health: imported(a.Checks, t.Results), Started: t.StartedAt,
 			}
 			i.Address, i.Ports = endpoints(a, t)
 			out.Instances = append(out.Instances, i)
@@ -108,20 +112,24 @@ func endpoints(a mesos.AppState, t mesos.AppTask) (string, []Port) {
 	return t.Host, ports
 }
 
-// imported are the checks that can be done from here. Of a COMMAND only the
-// executor knows the result.
-func imported(list []mesos.HealthCheck) (out []Health) {
-	for _, c := range list {
+// imported are the checks that can be done from here. A COMMAND is not run: what
+// Marathon knows of it is the result.
+func imported(list []mesos.HealthCheck, results []mesos.HealthResult) (out []Health) {
+	for n, c := range list {
 		kind := strings.ToLower(strings.TrimPrefix(c.Protocol, "MESOS_"))
 		if kind == "" {
 			kind = "http" // Marathon's default
 		}
-		if kind != "http" && kind != "https" && kind != "tcp" {
+		if kind != "http" && kind != "https" && kind != "tcp" && kind != "command" {
 			continue
 		}
 		seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
-		out = append(out, Health{Kind: kind, Path: c.Path, Port: c.Port, PortIndex: c.PortIndex,
-			Grace: seconds(c.Grace), Interval: seconds(c.Interval), Timeout: seconds(c.Timeout), MaxFailures: c.MaxFailures})
+		h := Health{Kind: kind, Path: c.Path, Port: c.Port, PortIndex: c.PortIndex,
+			Grace: seconds(c.Grace), Interval: seconds(c.Interval), Timeout: seconds(c.Timeout), MaxFailures: c.MaxFailures}
+		if kind == "command" && len(results) == len(list) { // else nobody knows which is whose
+			h.Known, h.Alive, h.Cause = true, results[n].Alive, results[n].Cause
+		}
+		out = append(out, h)
 	}
 	return out
 }

@@ -46,7 +46,7 @@ type Port struct {
 
 // Health is a check that a scheduler does itself; 0 means its default.
 type Health struct {
-	Kind        string // http, https, tcp
+	Kind        string // http, https, tcp, command
 	Path        string
 	Port        int // 0: PortIndex counts
 	PortIndex   int
@@ -54,6 +54,11 @@ type Health struct {
 	Interval    time.Duration
 	Timeout     time.Duration
 	MaxFailures int
+	// Of a command (Kind) that the scheduler runs where the task is, only what
+	// that says of it is known.
+	Known bool
+	Alive bool
+	Cause string // why it is not
 }
 
 // An App is what there should be.
@@ -64,12 +69,14 @@ type App struct {
 	Expected  int     // instances
 	Minimum   float64 // the share of them that must be well, 0 to 1
 	Deploying bool
+	Origin    string // the source's name
 }
 
 // A Set is all that a source knows.
 type Set struct {
 	Instances []Instance
 	Apps      []App
+	Hosts     []string // machines, also those on which nothing runs
 }
 
 // A Source is asked again and again.
@@ -79,6 +86,13 @@ type Source interface {
 	// Find is the whole set, or an error. A Set with an error is the part that
 	// is known; the rest stays as it was.
 	Find(ctx context.Context) (Set, error)
+}
+
+// A Hinter is a Source that hears when it is time to ask again. Hints are lost
+// now and then, so that it is asked each Every, too.
+type Hinter interface {
+	// Hints calls hint for each, until ctx or the stream ends.
+	Hints(ctx context.Context, hint func()) error
 }
 
 // Status is how a source does.
@@ -119,17 +133,50 @@ func NewFinder(sources []Source, changed func(), log *slog.Logger) *Finder {
 func (f *Finder) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, k := range f.sources {
+		hinted := make(chan struct{}, 1)
+		if h, ok := k.Source.(Hinter); ok {
+			all.Go(func() { f.listen(ctx, h, hinted) })
+		}
 		all.Go(func() {
 			for ctx.Err() == nil {
 				f.ask(ctx, k)
 				select {
 				case <-ctx.Done():
 				case <-time.After(k.Every()):
+				case <-hinted:
+					wait(ctx, hintPause) // they come in swarms
 				}
 			}
 		})
 	}
 	all.Wait()
+}
+
+const (
+	hintPause   = time.Second
+	listenAgain = 10 * time.Second // behind a stream that has ended
+)
+
+func (f *Finder) listen(ctx context.Context, h Hinter, hinted chan struct{}) {
+	for ctx.Err() == nil {
+		err := h.Hints(ctx, func() {
+			select {
+			case hinted <- struct{}{}:
+			default:
+			}
+		})
+		if ctx.Err() == nil {
+			f.log.Debug("hints end; discovery goes on by asking", "error", err)
+		}
+		wait(ctx, listenAgain)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 // answerTime is how long a source may take.
@@ -146,12 +193,14 @@ func (f *Finder) ask(ctx context.Context, k *known) {
 	f.mu.Lock()
 	before := k.status
 	changed := before.Good.IsZero()
-	if err == nil || set.Instances != nil {
+	if same(set, k.set) {
+		// nothing to compare
+	} else if err == nil || set.Instances != nil {
 		slices.SortStableFunc(set.Instances, func(a, b Instance) int { return cmp.Compare(a.ID, b.ID) })
 		changed = changed || !reflect.DeepEqual(set, k.set)
 		k.set = set
 	} else {
-		changed = false
+		changed = false // nothing is known any better
 	}
 	k.status = Status{Source: k.Name(), Instances: len(k.set.Instances), Good: now}
 	if err != nil {
@@ -168,6 +217,12 @@ func (f *Finder) ask(ctx context.Context, k *known) {
 	if changed {
 		f.changed()
 	}
+}
+
+// same says that a source has given the very slice that it gave before, and
+// nothing else.
+func same(a, b Set) bool {
+	return len(a.Instances) > 0 && len(a.Instances) == len(b.Instances) && &a.Instances[0] == &b.Instances[0] && a.Apps == nil && a.Hosts == nil
 }
 
 // Sources say how each source does.
@@ -197,7 +252,11 @@ func (f *Finder) All() (all Set, sources []Status, ready bool) {
 				all.Instances = append(all.Instances, i)
 			}
 		}
-		all.Apps = append(all.Apps, k.set.Apps...)
+		all.Hosts = append(all.Hosts, k.set.Hosts...)
+		for _, a := range k.set.Apps {
+			a.Origin = k.Name()
+			all.Apps = append(all.Apps, a)
+		}
 	}
 	return all, sources, ready
 }

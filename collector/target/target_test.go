@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,6 +74,19 @@ func TestMarathonNetworks(t *testing.T) {
 	f("one that cannot be reached is expected, others are not", `{"id":"/a","tasks":[{"id":"lost","host":"n1","state":"TASK_UNREACHABLE"},{"id":"s","host":"n1","state":"TASK_STAGING"},{"id":"k","host":"n1","state":"TASK_KILLING"}]}`,
 		"lost n1 @n1:\n")
 	f("a Marathon that does not embed tasks", `{"id":"/a","tasksRunning":1}`, "old n2 @n2: 31005/0/\n")
+}
+
+// TestMarathonCommand: of a command only Marathon knows the result, and only if
+// it is clear which one is whose.
+func TestMarathonCommand(t *testing.T) {
+	checks := []mesos.HealthCheck{{Protocol: "MESOS_HTTP", Path: "/h"}, {Protocol: "COMMAND"}}
+	got := imported(checks, []mesos.HealthResult{{Alive: true}, {Cause: "exit code 7"}})
+	if len(got) != 2 || got[0].Kind != "http" || got[0].Known || got[1].Kind != "command" || !got[1].Known || got[1].Alive || got[1].Cause != "exit code 7" {
+		t.Errorf("%+v", got)
+	}
+	if got = imported(checks, []mesos.HealthResult{{Alive: true}}); got[1].Known {
+		t.Errorf("one result of two checks: %+v", got)
+	}
 }
 
 func TestMarathonRecording(t *testing.T) {
@@ -150,13 +164,14 @@ func TestFailureKeepsTheOldSet(t *testing.T) {
 			}
 		}
 		bad := func() (Set, error) { return Set{}, errors.New("no leader") }
-		changes := 0
-		f := NewFinder([]Source{&scripted{[]func() (Set, error){bad, good("a", "b"), good("b", "a"), bad, bad, good()}}}, func() { changes++ }, quiet)
+		var told atomic.Int64
+		f := NewFinder([]Source{&scripted{[]func() (Set, error){bad, good("a", "b"), good("b", "a"), bad, bad, good()}}}, func() { told.Add(1) }, quiet)
 		go f.Run(t.Context())
 		at := func(seconds int, want string, wantReady bool, wantChanges int) {
 			t.Helper()
 			synctest.Wait()
 			all, status, ready := f.All()
+			changes := int(told.Load())
 			got := fmt.Sprint(len(all.Instances), " stale=", status[0].Stale, " ", status[0].Error)
 			if got != want || ready != wantReady || changes != wantChanges {
 				t.Errorf("second %d: %s ready=%v changes=%d, want %s %v %d", seconds, got, ready, changes, want, wantReady, wantChanges)
@@ -169,5 +184,65 @@ func TestFailureKeepsTheOldSet(t *testing.T) {
 		at(3, "2 stale=true no leader", true, 1)
 		at(4, "2 stale=true no leader", true, 1)
 		at(5, "0 stale=false ", true, 2)
+	})
+}
+
+// A hinted source counts how often it is asked, and passes hints on.
+type hinted struct {
+	asked, lives atomic.Int64 // lives: of the stream
+	hints        chan bool    // false: the stream is cut
+}
+
+func (h *hinted) Name() string         { return "hinted" }
+func (h *hinted) Every() time.Duration { return time.Minute }
+func (h *hinted) Find(context.Context) (Set, error) {
+	h.asked.Add(1)
+	return Set{Instances: []Instance{{ID: "a"}}}, nil
+}
+func (h *hinted) Hints(ctx context.Context, hint func()) error {
+	h.lives.Add(1)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case goesOn := <-h.hints:
+			if !goesOn {
+				return errors.New("cut")
+			}
+			hint()
+		}
+	}
+}
+
+// TestHints: a hint is heard at once, a swarm of them is one, and a stream that
+// is cut is opened again.
+func TestHints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hinted{hints: make(chan bool)}
+		ctx, stop := context.WithCancel(t.Context())
+		f := NewFinder([]Source{h}, func() {}, slog.New(slog.DiscardHandler))
+		go f.Run(ctx)
+		time.Sleep(5 * time.Second)
+		for range 100 {
+			h.hints <- true
+		}
+		time.Sleep(5 * time.Second)
+		if n := h.asked.Load(); n < 2 || n > 3 {
+			t.Errorf("asked %d times", n)
+		}
+		before := h.asked.Load()
+		h.hints <- false
+		time.Sleep(15 * time.Second)
+		h.hints <- true
+		time.Sleep(2 * time.Second)
+		if h.lives.Load() != 2 || h.asked.Load() != before+1 {
+			t.Errorf("%d streams, asked %d times", h.lives.Load(), h.asked.Load()-before)
+		}
+		time.Sleep(time.Minute)
+		if h.asked.Load() != before+2 {
+			t.Errorf("without hints asked %d times", h.asked.Load()-before)
+		}
+		stop()
+		synctest.Wait()
 	})
 }

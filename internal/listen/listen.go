@@ -112,6 +112,9 @@ func (l *Listener) URL() string {
 // answers there has its own way to know who asks.
 func (l *Listener) Exempt(path string) { l.free = append(l.free, path) }
 
+// Guarded says whether who gets through has shown a token, or is on this machine.
+func (l *Listener) Guarded() bool { return l.token != "" || l.loopback() }
+
 // Close gives the port back without having served.
 func (l *Listener) Close() error { return l.net.Close() }
 

@@ -96,6 +96,41 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestExempt: paths with a way of their own need no token, and are no way
+// around it.
+func TestExempt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("right\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(config.HTTP{Listen: "127.0.0.1:0", TokenFile: file}, "http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Exempt("/ping/")
+	mux := http.NewServeMux()
+	mux.Handle("/secret/{id}", hello)
+	mux.Handle("/ping/{id}", hello)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.Serve(ctx, mux, slog.New(slog.DiscardHandler)) }()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for path, open := range map[string]bool{"/ping/a": true, "/ping/%2Fa": true, "/secret/a": false, "/ping/../secret/a": false, "/ping/%2e%2e/secret/a": false, "/ping/..%2fsecret/a": false, "//ping/a": false} {
+		resp, err := client.Get(l.URL() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if (resp.StatusCode == http.StatusOK) != open {
+			t.Errorf("%s: %d", path, resp.StatusCode)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTLS(t *testing.T) {
 	const files = "../../config/testdata/files/"
 	pair := config.TLS{CertFile: files + "cert.pem", KeyFile: files + "key.pem"}

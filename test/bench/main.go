@@ -44,9 +44,12 @@ type bench struct {
 	growth        []int   // containers
 	backlogs      []int   // GiB
 	bulks         []int   // MiB
+	targets       int     // of the measurement of a collector
 	guard         bool    // against recorded ratios
 	record        string  // folder of the record; "" = no
 	minRatio      float64 // of the agent to the reference
+	engines       []engineCase
+	profile       string // file for profiles of the engine's CPU; "" = none
 	out           io.Writer
 	err           io.Writer // progress
 }
@@ -70,11 +73,21 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			// A SIGTERM comes when the sink has the last line, perhaps before its
 			// answer is here: then it is finished, not given up.
 			return reference(context.WithoutCancel(ctx), args[1:])
+		case "target":
+			return serveTarget(ctx, args[1:], out)
+		case "engine":
+			return serveEngine(ctx, args[1:], out)
+		case "prober":
+			return serveProber(ctx, args[1:])
 		case "indexer":
 			return index(context.WithoutCancel(ctx), args[1:])
+		case "answering":
+			return answerAll(ctx, strings.Join(args[1:], ""))
+		case "dials":
+			return dialBare(ctx, strings.Join(args[1:], ""))
 		}
 	}
-	b := &bench{out: out, err: progress}
+	b := &bench{out: out, err: progress, engines: engineCases}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(progress)
 	fs.StringVar(&b.bin, "bin", "", "the mesoscope binary; empty: build the module that the working directory is in")
@@ -85,6 +98,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	growth := fs.String("growth", "1,20,200,1000,5000", "containers of the growth measurement")
 	backlogs := fs.String("backlog", "", "GiB of the growth measurement's backlogs, e.g. 1,10; they are written below -dir, and removed")
 	bulks := fs.String("bulks", "", "MiB of bulk_max_bytes that the server measurement tries too, e.g. 2,4")
+	fs.IntVar(&b.targets, "targets", 50_000, "targets of the measurement of a collector")
 	fs.BoolVar(&b.guard, "guard", false, "fail if a row's ratio to the reference is a quarter worse than recorded")
 	fs.StringVar(&b.record, "record", "", "record the ratios in this folder, test/bench")
 	fs.DurationVar(&b.idle, "idle", 30*time.Second, "how long the idle measurement lasts")
@@ -92,8 +106,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	fs.IntVar(&b.latency, "latency", 300, "lines of a latency measurement, about 10 a second")
 	fs.StringVar(&b.elasticsearch, "elasticsearch", "", "URL of a real server, to measure there too how long a line takes to be found")
 	fs.Float64Var(&b.minRatio, "min-ratio", 0, "fail if the agent ships fewer lines per CPU second than so many times the reference")
+	fs.StringVar(&b.profile, "profile", "", "write CPU profiles of the checks measurement to files that begin so")
 	withPeers := fs.Bool("peers", false, "measure also the other agents that are on the PATH")
-	only := fs.String("only", "", "measure only these, comma separated: throughput, cores, growth, start, idle, latency, searchable, peers, server (a real one, see -elasticsearch)")
+	only := fs.String("only", "", "measure only these, comma separated: throughput, cores, growth, start, idle, latency, searchable, checks, collector, peers, probe (beside blackbox_exporter), server (a real one, see -elasticsearch)")
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -103,8 +118,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if fs.NArg() > 0 {
 		return fmt.Errorf("%q is no flag", fs.Arg(0))
 	}
-	parts := []string{"throughput", "cores", "growth", "start", "idle", "latency", "searchable"}
-	all := slices.Concat(parts, []string{"peers", "server"})
+	parts := []string{"throughput", "cores", "growth", "start", "idle", "latency", "searchable", "checks"}
+	all := slices.Concat(parts, []string{"collector", "peers", "server", "probe"})
 	if *withPeers {
 		parts = append(parts, "peers")
 	}
@@ -133,7 +148,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	fmt.Fprintf(b.out, "%s\n", machine())
 	measure := map[string]func(context.Context) (*table, error){
 		"throughput": b.measureThroughput, "cores": b.measureCores, "growth": b.measureGrowth, "start": b.measureStart, "idle": b.measureIdle, "latency": b.measureLatency, "searchable": b.measureSearchable,
-		"peers": b.measurePeers, "server": b.measureServer,
+		"checks": b.measureChecks, "collector": b.measureCollector, "peers": b.measurePeers, "probe": b.measureProbe, "server": b.measureServer,
 	}
 	var errs []error
 	for _, p := range parts {

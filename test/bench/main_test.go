@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		defer stop()
 		var err error
 		switch os.Args[1] {
-		case "sink", "reference":
+		case "sink", "reference", "target", "engine", "prober":
 			err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 		case "agent", "standalone":
 			err = fakeAgent(ctx, os.Args[1], os.Args[3], os.Getenv("FAKE_AGENT"))

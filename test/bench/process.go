@@ -40,6 +40,12 @@ var (
 // start runs argv on its seat, with as many Go processors. It is pinned where
 // taskset is there and there are so many cores.
 func start(on seat, argv ...string) (*process, error) {
+	p := command(on, argv...)
+	return p, p.start()
+}
+
+// command is such a process, not started yet.
+func command(on seat, argv ...string) *process {
 	if path, err := exec.LookPath("taskset"); err == nil {
 		if list := cores(); len(list) > slices.Max(on) {
 			var names []string
@@ -52,15 +58,19 @@ func start(on seat, argv ...string) (*process, error) {
 	p := &process{cmd: exec.Command(argv[0], argv[1:]...), ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(len(on)))
 	p.cmd.Stderr = &p.stderr
+	return p
+}
+
+func (p *process) start() error {
 	p.begun = time.Now()
 	if err := p.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.ended)
 	}()
-	return p, nil
+	return nil
 }
 
 // stop ends the process, which may have ended by itself, and returns an error

@@ -16,6 +16,7 @@ import (
 	"mesoscope/collector/state"
 	"mesoscope/collector/status"
 	"mesoscope/test/marathon"
+	"mesoscope/test/mesos"
 )
 
 // plainNginx starts one that answers /health at a port.
@@ -175,5 +176,120 @@ collector: {cluster: e2e, checks_file: %s}
 		t.Fatal(err)
 	}
 	stands(t, p, "/prod/web health", state.OK)
+	p.stop()
+}
+
+// TestCollectorTask runs deploy/marathon/collector.json as Marathon's Docker
+// does it: not as root, without a capability, with nothing to write to but its
+// state.
+func TestCollectorTask(t *testing.T) {
+	dockerRoot(t)
+	image := makeDocker(t)
+	app := deployedApp(t, "collector.json")
+	web := freePort(t)
+	plainNginx(t, web)
+	m := marathon.Start(t)
+	m.List(hostApp("/prod/web", "example/web:1", web, map[string]string{"mesoscope.check.health": "http:/health", "mesoscope.check.health.interval": "1s", "mesoscope.team": "shop"}))
+
+	folders := map[string]string{}
+	for _, path := range []string{"/var/lib/mesoscope-collector", "/etc/mesoscope"} {
+		folders[path] = t.TempDir()
+	}
+	for name, text := range map[string]string{"collector-token": "sesame", "checks.yml": "apps: {}"} {
+		if err := os.WriteFile(filepath.Join(folders["/etc/mesoscope"], name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(folders["/var/lib/mesoscope-collector"], 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	env := map[string]string{"MESOSCOPE_DATA_DIR": "", "MESOSCOPE_HTTP_LISTEN": address, "MESOSCOPE_HTTP_TOKEN_FILE": "", "MESOSCOPE_MESOS_MARATHON": m.URL, "MESOSCOPE_COLLECTOR_CLUSTER": "e2e", "MESOSCOPE_COLLECTOR_CHECKS_FILE": ""}
+	name := fmt.Sprintf("mesoscope-e2e-collector-%d", os.Getpid())
+	args := []string{"run", "-d", "--rm", "--name", name, "--net", "host", "--hostname", "c1"}
+	for key, value := range app.Env {
+		other, known := env[key]
+		if !known {
+			t.Fatalf("collector.json sets %s, which this test does not know", key)
+		}
+		if other != "" {
+			value = other
+		}
+		args = append(args, "-e", key+"="+value)
+	}
+	args = append(args, "-e", "MESOSCOPE_NODE_NAME=c1") // the host's name is that of the machine
+	for _, v := range app.Container.Volumes {
+		if folders[v.HostPath] == "" {
+			t.Fatalf("collector.json mounts %s, which this test does not know", v.HostPath)
+		}
+		args = append(args, "-v", folders[v.HostPath]+":"+v.ContainerPath+":"+strings.ToLower(v.Mode))
+	}
+	for _, p := range app.Container.Docker.Parameters {
+		args = append(args, "--"+p.Key+"="+p.Value)
+	}
+	docker(t, append(append(args, image), app.Args...)...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(docker(t, "logs", name))
+		}
+		docker(t, "rm", "-f", name)
+	})
+	p := &process{t: t, url: "http://" + address}
+	within(t, time.Minute, "its health check", func() error {
+		code, _, err := p.get(app.HealthChecks[0].Path)
+		if err == nil && code != 200 {
+			err = fmt.Errorf("status %d", code)
+		}
+		return err
+	})
+	if code, _, err := p.get(status.ChecksPath); err != nil || code != 401 {
+		t.Errorf("without the token: %d %v", code, err)
+	}
+	token := filepath.Join(folders["/etc/mesoscope"], "collector-token")
+	within(t, time.Minute, "the app is well", func() error {
+		if code, out, errs := mesoscope(t, "status", "--url", p.url, "--token-file", token, "--all"); code != 0 || !strings.Contains(out, "OK      /prod/web  health") {
+			return fmt.Errorf("%d\n%s%s", code, out, errs)
+		}
+		return nil
+	})
+	if top := strings.Fields(docker(t, "top", name, "-o", "pid,uid,comm")); len(top) != 6 || top[4] != "65534" || top[5] != "mesoscope" {
+		t.Errorf("%q", top)
+	}
+}
+
+// TestCollectorMesos finds the tasks of a real master, and its machine.
+func TestCollectorMesos(t *testing.T) {
+	m := mesos.Start(t)
+	dir, address := t.TempDir(), freeAddress(t)
+	if err := os.WriteFile(filepath.Join(dir, "checks.yml"), []byte(`hosts: {"*": {checks: {agent: {kind: mesos-agent, target: "`+m.Agent+`", interval: 1s}}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := newProcess(t, "collector", address, fmt.Sprintf(`data_dir: %s
+http: {listen: "%s"}
+mesos: {master: ["%s"]}
+collector: {cluster: e2e, checks_file: %s/checks.yml}
+`, dir, address, m.Master, dir))
+	f := m.Run(mesos.Tasks{Framework: "marathon", Name: "shop_web.instance-c7c311a4-b669-11e6-a48f-0ea4f4b1778c._app", N: 2, Command: prints(1000, "1")})
+	f.Wait("they run", func(said string) bool { return strings.Count(said, "TASK_RUNNING") >= 2 })
+	p.start()
+	within(t, time.Minute, "both tasks are found and the machine is checked", func() error {
+		var st status.Status
+		_, body, err := p.get(status.StatusPath)
+		if err == nil {
+			err = json.Unmarshal([]byte(body), &st)
+		}
+		if err == nil && (len(st.Sources) != 1 || st.Sources[0].Instances != 2 || st.By["OK"] != 1) {
+			err = fmt.Errorf("%s", body)
+		}
+		return err
+	})
+	f.Stop()
+	within(t, time.Minute, "they are gone", func() error {
+		_, body, err := p.get(status.StatusPath)
+		if err == nil && !strings.Contains(body, `"instances":0`) {
+			err = fmt.Errorf("%s", body)
+		}
+		return err
+	})
 	p.stop()
 }

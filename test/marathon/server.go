@@ -98,6 +98,7 @@ func (s *Server) List(apps ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.list = string(b)
+	s.send("deployment_success", `{"eventType":"deployment_success"}`)
 }
 
 func (s *Server) all(w http.ResponseWriter, _ *http.Request) {
