@@ -18,7 +18,7 @@ func main() {
 	// The first signal asks to finish. From then on signals have their usual
 	// effect, so the second one ends a process that hangs.
 	context.AfterFunc(ctx, stop)
-	code := command.Main(os.Args[1:], command.IO{
+	code := command.Main(command.Called(os.Args), command.IO{
 		Out: os.Stdout, Err: os.Stderr,
 		Terminal: term.IsTerminal(int(os.Stdout.Fd())),
 		Context:  ctx,

@@ -50,9 +50,10 @@ func (c *Collector) Run(io IO) error {
 	return errors.Join(err, s.close())
 }
 
-// A collectorProcess goes on through all reloads: only the listener and the
-// Collector's setup change. Another state folder, another name of this machine or
-// another way to log ends the Collector and begins a new one.
+// A collectorProcess goes on through all reloads: only the listener, the
+// Collector's setup and those outputs that are configured otherwise change.
+// Another state folder, another name of this machine or another way to log ends
+// the Collector and begins a new one.
 type collectorProcess struct {
 	reloads   *reloads
 	dir, name string
@@ -60,6 +61,7 @@ type collectorProcess struct {
 	lock      *lockfile.Lock
 	registry  *prometheus.Registry
 	collector *collector.Collector
+	outputs   *tellers
 	ctx       context.Context // of collector
 	stop      func()
 	ended     chan error
@@ -78,6 +80,10 @@ func (p *collectorProcess) open(ctx context.Context, cfg config.Config, log *slo
 			return nil, Exit{Bad, fmt.Errorf("collector.admin_token_file: %w", err)}
 		}
 	}
+	told, err := toldOf(cfg)
+	if err != nil {
+		return nil, Exit{Bad, err}
+	}
 	listener, err := listen.Open(cfg.HTTP, "http")
 	if err != nil {
 		return nil, Exit{Bad, err}
@@ -89,16 +95,21 @@ func (p *collectorProcess) open(ctx context.Context, cfg config.Config, log *slo
 	if err := p.take(ctx, cfg, log); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	if err := p.tell(told, log); err != nil {
+		return nil, Exit{Bad, errors.Join(err, listener.Close())}
+	}
+	setup.Outputs = p.outputs.list()
+	handler := p.outputs.handler(p.collector.Handler(collector.Endpoints{Registry: p.registry, Reload: p.reloads.now, AdminToken: admin, Probe: probes}))
 	listener.Exempt(status.OverlayPath)
 	p.collector.Configure(p.ctx, setup)
 	return func() error {
 		log.Info("checking the cluster", "cluster", cfg.Collector.Cluster, "marathon", cfg.Mesos.Marathon, "targets_files", cfg.Collector.TargetsFiles,
-			"checks_file", cfg.Collector.ChecksFile, "status", listener.URL())
+			"checks_file", cfg.Collector.ChecksFile, "alertmanager", cfg.Collector.Alertmanager, "status", listener.URL())
 		serving, stop := context.WithCancel(ctx)
 		defer stop()
 		served := make(chan error, 1)
 		go func() {
-			served <- listener.Serve(serving, p.collector.Handler(collector.Endpoints{Registry: p.registry, Reload: p.reloads.now, AdminToken: admin, Probe: probes}), log)
+			served <- listener.Serve(serving, handler, log)
 		}()
 		select {
 		case err := <-served:
@@ -147,15 +158,34 @@ func (p *collectorProcess) take(ctx context.Context, cfg config.Config, log *slo
 	return nil
 }
 
+// tell begins outputs, unless those that there are fit. What changes meanwhile
+// is told by the states as they then are; only documents about it are missing,
+// and counted.
+func (p *collectorProcess) tell(t told, log *slog.Logger) (err error) {
+	if p.outputs != nil {
+		if p.outputs.same(t) {
+			return nil
+		}
+		p.outputs.close()
+		p.outputs = nil
+	}
+	p.outputs, err = newTellers(t, p.collector, p.dir, p.registry, log)
+	return err
+}
+
 // close ends the Collector. Its states are on the disk then.
 func (p *collectorProcess) close() error {
 	if p.collector == nil {
 		return nil
 	}
 	p.stop()
-	err := errors.Join(<-p.ended, p.lock.Release())
+	ended := <-p.ended
+	if p.outputs != nil {
+		p.outputs.close() // after the last change
+		p.outputs = nil
+	}
 	p.collector = nil
-	return err
+	return errors.Join(ended, p.lock.Release())
 }
 
 // collectorSetup is what a configuration means for a Collector.

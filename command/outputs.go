@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"mesoscope/agent"
 	"mesoscope/agent/status"
 	"mesoscope/agent/tail"
@@ -33,25 +35,34 @@ var _ tail.Sink = (*elasticsearchOutput)(nil)
 const deadLetterBytes = 1 << 30
 
 func newElasticsearchOutput(p *process, cfg config.Elasticsearch) (output, error) {
+	o, err := openElasticsearchOutput(p.stateDir(), p.cfg.MemoryLimit, cfg, p.registry, p.log)
+	if err != nil {
+		return nil, err // not o, which would be an output that is not nil
+	}
+	return o, nil
+}
+
+// openElasticsearchOutput opens what the output keeps in the folder state.
+func openElasticsearchOutput(state string, memory config.Bytes, cfg config.Elasticsearch, reg prometheus.Registerer, log *slog.Logger) (*elasticsearchOutput, error) {
 	client, err := shipper.NewClient(cfg)
 	if err != nil {
 		return nil, err
 	}
-	dead, err := shipper.OpenDeadLetters(filepath.Join(p.stateDir(), "deadletter"), deadLetterBytes)
+	dead, err := shipper.OpenDeadLetters(filepath.Join(state, "deadletter"), deadLetterBytes)
 	if err != nil {
 		return nil, err
 	}
-	id, err := agent.ID(p.stateDir())
+	id, err := agent.ID(state)
 	if err != nil {
 		return nil, errors.Join(err, dead.Close())
 	}
-	sink, err := shipper.NewElasticsearch(cfg, shipper.WithName(id), shipper.WithLogger(p.log), shipper.WithRegisterer(p.registry),
-		shipper.WithMemoryLimit(int64(p.cfg.MemoryLimit)), shipper.WithDeadLetters(dead))
+	sink, err := shipper.NewElasticsearch(cfg, shipper.WithName(id), shipper.WithLogger(log), shipper.WithRegisterer(reg),
+		shipper.WithMemoryLimit(int64(memory)), shipper.WithDeadLetters(dead))
 	if err != nil {
 		return nil, errors.Join(err, dead.Close())
 	}
 	setup := func(ctx context.Context) (shipper.Report, error) { return shipper.Setup(ctx, client, cfg) }
-	return &elasticsearchOutput{sink, dead, &templates{setup: setup, log: p.log}}, nil
+	return &elasticsearchOutput{sink, dead, &templates{setup: setup, log: log}}, nil
 }
 
 // Run sends, and closes the dead-letter file at the end. The templates go

@@ -47,7 +47,9 @@ type process struct {
 	output   output
 	out      chan *record.Batch
 	agents   []*agent.Agent
-	usage    *usage.Sampler
+	// writers hand batches to the output as agents do, until their context ends.
+	writers []func(context.Context)
+	usage   *usage.Sampler
 	// returning says that a process of this kind has been here before: without
 	// its checkpoint, anything may have been sent already.
 	returning bool
@@ -138,6 +140,9 @@ func (p *process) run(ctx context.Context, handler http.Handler) error {
 	var readers, rest sync.WaitGroup
 	for _, a := range p.agents {
 		readers.Go(func() { a.Run(ctx) })
+	}
+	for _, write := range p.writers {
+		readers.Go(func() { write(ctx) })
 	}
 	rest.Go(func() { p.usage.Run(ctx) })
 	var served error

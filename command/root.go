@@ -15,19 +15,20 @@ import (
 type Root struct {
 	Standalone  Standalone  `cmd:"" group:"run" help:"All that one Docker host needs in one process: follow, store, search, page." example:"mesoscope standalone"`
 	Agent       Agent       `cmd:"" group:"run" help:"Follow every container of this node and send its lines to Elasticsearch." example:"mesoscope agent --config mesoscope.yml"`
-	Collector   Collector   `cmd:"" group:"run" help:"Find every application of the cluster, check it in its own protocol, and tell Prometheus." example:"mesoscope collector --config mesoscope.yml"`
+	Collector   Collector   `cmd:"" group:"run" help:"Find every application of the cluster, check it in its own protocol, and tell Prometheus, Alertmanager, Nagios and Elasticsearch." example:"mesoscope collector --config mesoscope.yml"`
 	DemoService DemoService `cmd:"" hidden:""`
 
-	Logs       Logs       `cmd:"" group:"look" help:"Search stored lines and follow new ones." example:"mesoscope logs -f --app /prod/web 'message: timeout and not log.level: debug'"`
-	Status     Status     `cmd:"" group:"look" help:"What is followed, how far behind, what was refused and why." example:"mesoscope status --all"`
-	Top        Top        `cmd:"" group:"look" help:"Who uses these machines: CPU, throttling, memory, disks, lines and bytes by task, the worst first." example:"mesoscope top --sort lines\nmesoscope top --url http://node-1:9911,http://node-2:9911 --every 10s"`
-	Where      Where      `cmd:"" group:"look" help:"Where an app runs: each instance with its host, task, container, ports, state and last error." example:"mesoscope where /shop/web\nmesoscope where web --store http://127.0.0.1:9200\nmesoscope where web --master http://m1:5050,http://m2:5050\nmesoscope where '/shop/*' --url http://node-1:9911,http://node-2:9911"`
-	Explain    Explain    `cmd:"" group:"look" help:"Each field of a container's lines, its value, and where that is from." example:"mesoscope explain container mesos-651a3b45-1603-4b34-b5cd-0626c5f793fe"`
-	Verify     Verify     `cmd:"" group:"look" help:"Prove from receipts that no line is missing or doubled, or name those that are." example:"mesoscope verify --app /prod/web --since 2h\nmesoscope verify --container web-1 --since '2026-11-23 14:00' --until '2026-11-23 15:00'\nmesoscope verify --host node-7 --since 1d --store http://127.0.0.1:9200 --output json"`
-	Check      Check      `cmd:"" passthrough:"" group:"look" help:"Check one application once, in its own protocol; a Nagios plugin." example:"mesoscope check http http://127.0.0.1:9912/healthz"`
-	DeadLetter DeadLetter `cmd:"" name:"deadletter" group:"look" help:"What could not be stored, and why; send it again." example:"mesoscope deadletter list"`
-	Validate   Validate   `cmd:"" group:"setup" help:"Check a configuration; each mistake with its line and what to do." example:"mesoscope validate --config mesoscope.yml"`
-	Setup      Setup      `cmd:"" group:"setup" help:"Put index templates and lifecycle into Elasticsearch, searches into Kibana; says what the server lacks." example:"mesoscope setup --config mesoscope.yml\nmesoscope setup --kibana https://kibana.example.net/s/ops --username elastic --password-file pw"`
+	Logs           Logs           `cmd:"" group:"look" help:"Search stored lines and follow new ones." example:"mesoscope logs -f --app /prod/web 'message: timeout and not log.level: debug'"`
+	Status         Status         `cmd:"" group:"look" help:"What is followed, how far behind, what was refused and why." example:"mesoscope status --all"`
+	Top            Top            `cmd:"" group:"look" help:"Who uses these machines: CPU, throttling, memory, disks, lines and bytes by task, the worst first." example:"mesoscope top --sort lines\nmesoscope top --url http://node-1:9911,http://node-2:9911 --every 10s"`
+	Where          Where          `cmd:"" group:"look" help:"Where an app runs: each instance with its host, task, container, ports, state and last error." example:"mesoscope where /shop/web\nmesoscope where web --store http://127.0.0.1:9200\nmesoscope where web --master http://m1:5050,http://m2:5050\nmesoscope where '/shop/*' --url http://node-1:9911,http://node-2:9911"`
+	Explain        Explain        `cmd:"" group:"look" help:"Each field of a container's lines, its value, and where that is from." example:"mesoscope explain container mesos-651a3b45-1603-4b34-b5cd-0626c5f793fe"`
+	Verify         Verify         `cmd:"" group:"look" help:"Prove from receipts that no line is missing or doubled, or name those that are." example:"mesoscope verify --app /prod/web --since 2h\nmesoscope verify --container web-1 --since '2026-11-23 14:00' --until '2026-11-23 15:00'\nmesoscope verify --host node-7 --since 1d --store http://127.0.0.1:9200 --output json"`
+	Check          Check          `cmd:"" passthrough:"" group:"look" help:"Check one application once, in its own protocol; a Nagios plugin." example:"mesoscope check http http://127.0.0.1:9912/healthz"`
+	CheckCollector CheckCollector `cmd:"" passthrough:"" group:"look" help:"Ask a collector how a check of an app is; a Nagios plugin, also as check_mesoscope." example:"mesoscope check-collector -H 127.0.0.1:9912 -s '/prod/web health'"`
+	DeadLetter     DeadLetter     `cmd:"" name:"deadletter" group:"look" help:"What could not be stored, and why; send it again." example:"mesoscope deadletter list"`
+	Validate       Validate       `cmd:"" group:"setup" help:"Check a configuration; each mistake with its line and what to do." example:"mesoscope validate --config mesoscope.yml"`
+	Setup          Setup          `cmd:"" group:"setup" help:"Put index templates and lifecycle into Elasticsearch, searches into Kibana; says what the server lacks." example:"mesoscope setup --config mesoscope.yml\nmesoscope setup --kibana https://kibana.example.net/s/ops --username elastic --password-file pw"`
 
 	Version kong.VersionFlag `short:"v" help:"Print version, commit, Go and platform."`
 }

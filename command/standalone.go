@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,6 +76,7 @@ type standalone struct {
 
 	checks       *collector.Collector // nil: this one checks nothing
 	checkHandler http.Handler
+	tells        collectorOutputs // of checks
 }
 
 func newStandalone(cfg config.Config, log *slog.Logger, r *reloads) (*standalone, error) {
@@ -147,6 +149,10 @@ func (s *standalone) run(ctx context.Context, handler http.Handler) error {
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- s.checks.Run(checking) }()
+	var tells sync.WaitGroup
+	tells.Go(func() { s.tells.alerts.Run(checking) })
+	tells.Go(func() { s.tells.nagios.Run(checking) })
+	defer tells.Wait() // behind stop
 	err := s.process.run(ctx, handler)
 	stop()
 	return errors.Join(err, <-ended)

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"mesoscope/agent"
+	"mesoscope/agent/tail"
 	"mesoscope/collector"
+	"mesoscope/collector/nagios"
 	"mesoscope/collector/status"
 	"mesoscope/collector/target"
 	"mesoscope/config"
@@ -39,14 +41,27 @@ func (s *standalone) addChecks(ctx context.Context, r *reloads) error {
 	if s.checks, err = collector.New(collector.Options{StateDir: dir, Vantage: s.cfg.Node.Name, Log: s.log, Registry: s.registry}); err != nil {
 		return Exit{Bad, err}
 	}
-	s.checkHandler = s.checks.Handler(e)
+	told, err := toldOf(s.cfg)
+	if err != nil {
+		return Exit{Bad, err}
+	}
+	takes := func(string) bool { return true }
+	if sink, ok := s.output.(tail.Sink); ok {
+		takes = sink.Takes
+	}
+	if s.tells, err = newCollectorOutputs(told, s.checks, s.space, takes, s.registry, s.log); err != nil {
+		return Exit{Bad, err}
+	}
+	setup.Outputs = s.tells.list()
+	s.writers = append(s.writers, func(ctx context.Context) { s.tells.documents.Run(ctx, s.out) })
+	s.checkHandler = s.tells.handler(s.checks.Handler(e))
 	s.listener.Exempt(status.OverlayPath)
 	s.checks.Configure(ctx, setup)
 	return nil
 }
 
 // checkPaths are those that a Collector answers in a standalone.
-var checkPaths = []string{"/metrics", "/sd", status.ChecksPath, status.CollectorPath, status.ExplainPath, status.OverlayPath}
+var checkPaths = []string{"/metrics", "/sd", status.ChecksPath, status.CollectorPath, status.ExplainPath, status.OverlayPath, nagios.ServicesPath, nagios.ObjectsPath}
 
 // dockerTargets are the containers of this host, as the agents know them.
 type dockerTargets struct {
@@ -98,7 +113,7 @@ func (d *dockerTargets) instance(e agent.Endpoint) (target.Instance, bool) {
 		return before, seen && e.Failed
 	}
 	i := target.Instance{
-		ID: e.ID, App: e.App, Task: e.Task, Host: d.host, Framework: e.Framework, Image: e.Image, Address: e.Address,
+		ID: e.ID, App: e.App, Task: e.Task, Container: e.ID, Host: d.host, Framework: e.Framework, Image: e.Image, Address: e.Address,
 		Labels: e.Labels, Started: e.Created, Origin: d.Name(),
 	}
 	for _, p := range e.Ports {

@@ -87,6 +87,9 @@ func (v *Validate) printGood(io *IO, c config.Config) error {
 		}
 		fmt.Fprintf(io.Out, "  %-*s  %s  (%s)\n", width, s.Key, value, s.From)
 	}
+	if v.For != config.Agent && len(c.Collector.Alertmanager) > 0 {
+		fmt.Fprintln(io.Out, "Alerts go to Alertmanager from here: mesoscope-checks.rules.yml must not be loaded into Prometheus as well. mesoscope-self.rules.yml always is.")
+	}
 	return nil
 }
 

@@ -56,11 +56,55 @@ func (r *reader) checkCollector(kind Kind, c *Config) {
 	if o.Exec.Allow != "" {
 		r.absolutePath(at+"exec.allow", o.Exec.Allow)
 	}
-	if r.readable(at+"admin_token_file", &o.AdminTokenFile) {
-		if token, err := Secret(o.AdminTokenFile); err != nil {
-			r.fail(at+"admin_token_file", "%v", err)
-		} else if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			r.fail(at+"admin_token_file", "%s holds more than one word; a token is letters and digits without spaces", o.AdminTokenFile)
+	r.token(at+"admin_token_file", &o.AdminTokenFile)
+	r.checkTold(o)
+}
+
+// checkTold is about whom a collector tells of what it finds.
+func (r *reader) checkTold(o *Collector) {
+	const at = "collector."
+	if o.URL != "" {
+		r.serverURL(at+"url", o.URL, "9912", "no password; this URL stands in alerts")
+	}
+	seen := map[string]int{}
+	for i, u := range o.Alertmanager {
+		key := at + "alertmanager[" + strconv.Itoa(i) + "]"
+		r.serverURL(key, u, "9093", at+"alertmanager_credentials_file")
+		if first, twice := seen[u]; twice {
+			r.fail(key, "is the same as alertmanager[%d]; remove one", first)
+		} else {
+			seen[u] = i
 		}
+	}
+	if key := at + "alertmanager_credentials_file"; r.readable(key, &o.AlertmanagerCredentialsFile) {
+		if _, _, err := Credentials(o.AlertmanagerCredentialsFile); err != nil {
+			r.fail(key, "%v", err)
+		}
+	}
+	n := &o.Nagios
+	switch {
+	case n.NRDP != "" && n.TokenFile == "":
+		r.fail(at+"nagios.token_file", "is missing; NRDP takes nothing without a token: put it into a file and name that")
+	case n.NRDP == "" && n.TokenFile != "":
+		r.fail(at+"nagios.token_file", "has no effect without nagios.nrdp; remove it")
+	}
+	if n.NRDP != "" {
+		r.serverURL(at+"nagios.nrdp", n.NRDP, "80/nrdp/", at+"nagios.token_file")
+	}
+	r.token(at+"nagios.token_file", &n.TokenFile)
+	if n.CommandFile != "" {
+		r.absolutePath(at+"nagios.command_file", n.CommandFile)
+	}
+}
+
+// token checks a key that names a file with a token.
+func (r *reader) token(key string, path *string) {
+	if !r.readable(key, path) {
+		return
+	}
+	if token, err := Secret(*path); err != nil {
+		r.fail(key, "%v", err)
+	} else if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		r.fail(key, "%s holds more than one word; a token is letters and digits without spaces", *path)
 	}
 }

@@ -13,13 +13,13 @@ import (
 
 func (r *reader) checkMesos(m *Mesos) {
 	if m.Agent != "" && m.Agent != MesosAuto {
-		r.serverURL("mesos.agent", m.Agent, "5051")
+		r.serverURL("mesos.agent", m.Agent, "5051", "mesos.credentials_file")
 	}
 	for i, u := range m.Master {
-		r.serverURL("mesos.master["+strconv.Itoa(i)+"]", u, "5050")
+		r.serverURL("mesos.master["+strconv.Itoa(i)+"]", u, "5050", "mesos.credentials_file")
 	}
 	for i, u := range m.Marathon {
-		r.serverURL("mesos.marathon["+strconv.Itoa(i)+"]", u, "8080")
+		r.serverURL("mesos.marathon["+strconv.Itoa(i)+"]", u, "8080", "mesos.credentials_file")
 	}
 	if m.Agent == "" && len(m.Marathon) == 0 && len(m.Master) == 0 {
 		for key, path := range map[string]string{"mesos.credentials_file": m.CredentialsFile, "mesos.token_file": m.TokenFile, "mesos.ca_file": m.CAFile} {
@@ -57,14 +57,15 @@ func (r *reader) checkMesos(m *Mesos) {
 	}
 }
 
-// serverURL refuses what is not http(s)://host[:port][/path].
-func (r *reader) serverURL(key, text, port string) {
+// serverURL refuses what is not http(s)://host[:port][/path]. secrets is the key
+// for what does not belong into a URL.
+func (r *reader) serverURL(key, text, port, secrets string) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
 		r.fail(key, "%q is not a URL of a server; write http://HOST:%s or https://HOST:%s", hidePassword(text), port, port)
 	case u.User != nil:
-		r.fail(key, "a user or password stands in the URL; write it into a file and set mesos.credentials_file")
+		r.fail(key, "a user or password stands in the URL; write it into a file and set %s", secrets)
 	case u.RawQuery != "" || u.Fragment != "":
 		r.fail(key, "%q has more than a server and a path; cut it at the ? or #", text)
 	case u.Port() != "" && !validPort(u.Port()):

@@ -25,8 +25,8 @@ const (
 
 func (r *reader) checkOutput(kind Kind, o *Output) {
 	switch {
-	case kind == KindCollector && (o.Elasticsearch != nil || o.Embedded != nil):
-		r.fail("output", "not in this version for a collector; remove it")
+	case kind == KindCollector && o.Embedded != nil:
+		r.fail("output.embedded", "a collector has no store of its own; set output.elasticsearch, or remove it")
 	case o.Elasticsearch != nil && o.Embedded != nil:
 		r.fail("output", "elasticsearch and embedded are both set; keep one")
 	case kind == Agent && o.Embedded != nil:

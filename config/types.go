@@ -121,6 +121,18 @@ type Collector struct {
 	Exec           Exec                  `yaml:"exec"`             //
 	ModulesFile    string                `yaml:"modules_file"`     // a blackbox.yml for /probe; "" = the modules of Debian's blackbox_exporter
 	AdminTokenFile string                `yaml:"admin_token_file"` // a file with the token that may change the overlay by HTTP; "" = nobody may
+	URL            string                `yaml:"url"`              // how people reach the collector; stands in alerts
+	Alertmanager   []string              `yaml:"alertmanager"`     // URLs; each gets all alerts
+	// AlertmanagerCredentialsFile holds a name and a password for all of them.
+	AlertmanagerCredentialsFile string `yaml:"alertmanager_credentials_file"`
+	Nagios                      Nagios `yaml:"nagios"`
+}
+
+// Nagios says where passive results go.
+type Nagios struct {
+	NRDP        string `yaml:"nrdp"`         // a URL
+	TokenFile   string `yaml:"token_file"`   // a file with the token of NRDP
+	CommandFile string `yaml:"command_file"` // the named pipe of Nagios on this machine
 }
 
 // Credential is a name and a password for checks of some apps.

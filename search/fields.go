@@ -31,9 +31,11 @@ func kindOf(field string) kind {
 	switch field {
 	case "message":
 		return kindText
-	case "log.offset", "log.lines", "event.sequence", "mesoscope.receipt.revision", "mesoscope.gap.from", "mesoscope.gap.bytes":
+	case "log.offset", "log.lines", "event.sequence", "mesoscope.receipt.revision", "mesoscope.gap.from", "mesoscope.gap.bytes",
+		"mesoscope.check.duration_ms", "mesoscope.evidence.status":
 		return kindNumber
-	case "@timestamp", "event.created", "mesoscope.receipt.first", "mesoscope.receipt.last":
+	case "@timestamp", "event.created", "mesoscope.receipt.first", "mesoscope.receipt.last",
+		"mesoscope.check.since", "mesoscope.check.first_bad", "mesoscope.check.last_good":
 		return kindTime
 	case "host.ip":
 		return kindAddress

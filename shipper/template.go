@@ -98,6 +98,14 @@ func (c abilities) mappings() object {
 					"ranges": object{"type": "object", "enabled": false}, "gaps": object{"type": "object", "enabled": false},
 				}),
 				"gap": props(object{"from": long, "bytes": long}),
+				"check": props(object{
+					"since": nanos, "first_bad": nanos, "last_good": nanos, "duration_ms": long,
+					"flapping": object{"type": "boolean"}, "stale": object{"type": "boolean"},
+				}),
+				"evidence": props(object{
+					"status": long,
+					"phases": object{"type": "object", "enabled": false}, // read whole and never asked for
+				}),
 			}),
 			"error":     props(object{"message": c.textType()}),
 			"container": props(object{"id": keyword, "name": keyword, "labels": flattened}),

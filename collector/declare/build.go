@@ -128,7 +128,7 @@ func (b *builder) check() (Check, error) {
 	}
 	d := check.Definition{
 		ID: b.i.ID + "#" + b.name, Name: b.name, Kind: b.kind, Cluster: b.o.Cluster, App: b.i.App, Framework: b.i.Framework,
-		Host: b.i.Host, Task: b.i.Task, Guessed: b.c.guessed(), From: b.from(),
+		Host: b.i.Host, Task: b.i.Task, Container: b.i.Container, Guessed: b.c.guessed(), From: b.from(),
 	}
 	if err := b.schedule(&d); err != nil {
 		return Check{}, err

@@ -22,6 +22,7 @@ type Instance struct {
 	ID        string // unique, and the same as long as it lives: a task id, or its address
 	App       string // "/prod/web"
 	Task      string // Mesos' id of it; "" for those from files
+	Container string // its id where that is known
 	Host      string // the machine
 	Framework string
 	Image     string

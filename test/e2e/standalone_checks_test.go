@@ -68,6 +68,17 @@ func TestStandaloneChecks(t *testing.T) {
 	if i := strings.Index(out, "CRITICAL"); code != 1 || i < 0 || i > strings.Index(out, "output  embedded") || !strings.Contains(out, "refused") || !strings.Contains(out, "colour") {
 		t.Errorf("mesoscope status, exit code %d:\n%s", code, out)
 	}
+	question := fmt.Sprintf(`event.dataset: "mesoscope.check" and container.id: "%s"`, cache)
+	within(t, time.Minute, "the store has the changes of the Redis", func() error {
+		code, out, errs := mesoscope(t, "logs", "--store", s.url, question)
+		if code != 0 || !strings.Contains(out, "redis of e2e-") || !strings.Contains(out, "is OK, was PENDING") || !strings.Contains(out, "is CRITICAL, was OK: ") {
+			return fmt.Errorf("%d\n%s\n%s", code, out, errs)
+		}
+		return nil
+	})
+	if _, out, _ := mesoscope(t, "logs", "--store", s.url, "CRITICAL"); strings.Contains(out, "was OK") {
+		t.Errorf("changes of checks stand among the lines:\n%s", out)
+	}
 	docker(t, "unpause", cache)
 	becomes("goes on", cache, "redis", "OK")
 
