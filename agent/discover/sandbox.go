@@ -45,6 +45,7 @@ type sandbox struct {
 	container string // of the executor
 	task      string // in a pod: whose sandbox it is
 	taskName  string
+	process   string // of Aurora's executor: whose output it is
 	running   bool
 	// decided says that it is known whether its task runs in Docker, and docker that
 	// it does, although the sandbox was taken for one to be read.
@@ -85,6 +86,7 @@ func (s *sandboxes) sandboxesOf(e *mesos.Executor) map[string]sandbox {
 		own.decided = time.Since(s.since[e.ContainerID]) >= mesosGrace
 	}
 	all := map[string]sandbox{e.ContainerID: own}
+	thermosRuns(e, own, all)
 	for _, t := range e.Tasks {
 		nested := nestedContainer(e, t)
 		if nested == "" {
@@ -201,6 +203,7 @@ func (d *Discoverer) lookAtSandboxes() {
 			}
 		}
 	}
+	d.lookAtThermos()
 	if ask {
 		d.mesos.ask()
 	}
@@ -239,6 +242,9 @@ func (d *Discoverer) buildSandbox(id string, box sandbox) (c Container, _ Exclud
 	}
 	d.enrich(&c)
 	c.Name = cmp.Or(c.Mesos.TaskID, c.Mesos.ExecutorID, id)
+	if box.process != "" {
+		c.Name += "/" + box.process
+	}
 	c.note(fromState, "name")
 	c.Undecided = !box.decided
 	c.Waiting = c.Waiting || c.Undecided
@@ -264,6 +270,7 @@ func (d *Discoverer) buildSandbox(id string, box sandbox) (c Container, _ Exclud
 // runOf is the sandbox of the executor in whose sandbox dir is.
 func runOf(dir string) string {
 	run, _, _ := strings.Cut(dir, "/containers/")
+	run, _, _ = strings.Cut(run, "/sandbox/.logs/")
 	return run
 }
 

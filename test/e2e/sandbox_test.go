@@ -52,12 +52,16 @@ output:
 		o.Name = strings.ReplaceAll(app[1:], "/", "_") + ".instance-" + uuid + "._app"
 		ran[app] = m.Run(o)
 	}
+	// As Aurora's executor does, which keeps the output of its processes itself.
+	const thermos = "thermos-www-prod-web-0-" + uuid
+	aurora := m.Run(mesos.Tasks{Framework: "aurora", Name: thermos, N: 1, Sandbox: true, Command: fmt.Sprintf(
+		`d=sandbox/.logs/main/0; mkdir -p $d; i=0; while [ $i -lt %d ]; do echo out $i >>$d/stdout; echo err $i >>$d/stderr; i=$((i+1)); sleep 0.2; done`, lines)})
 	for app, f := range ran {
 		f.Wait(app+" to run", func(said string) bool { return strings.Count(said, "TASK_RUNNING") == n })
 	}
 	within(t, 120*time.Second, "lines of all apps", func() error {
 		seen := map[string]bool{}
-		for _, l := range boxLines(t, es) {
+		for _, l := range boxLines(t, es, "box_") {
 			seen[strings.Fields(l.Message + " -")[0]] = true
 		}
 		for app := range ran {
@@ -72,10 +76,30 @@ output:
 	for app, f := range ran {
 		f.Wait(app+" to end", func(said string) bool { return strings.Count(said, "TASK_FINISHED") == n })
 	}
+	aurora.Wait("Aurora's task to end", func(said string) bool { return strings.Contains(said, "TASK_FINISHED") })
+	within(t, 120*time.Second, "the lines of Aurora's process", func() error {
+		seen := map[string]int{}
+		for _, l := range boxLines(t, es, thermos) {
+			if strings.HasSuffix(l.Container.Name, "/main") {
+				if l.Mesos.Task.ID != thermos+".0" || l.Mesos.Framework.ID != aurora.ID || map[string]string{"out": "stdout", "err": "stderr"}[l.Message[:3]] != l.Stream {
+					t.Errorf("%+v", l)
+				}
+				seen[l.Message]++
+			}
+		}
+		for i := range lines {
+			for _, text := range []string{fmt.Sprint("out ", i), fmt.Sprint("err ", i)} {
+				if seen[text] != 1 {
+					return fmt.Errorf("%q is there %d times", text, seen[text])
+				}
+			}
+		}
+		return nil
+	})
 	want := 2 * lines * n * len(ran)
 	var all []boxLine
 	within(t, 120*time.Second, fmt.Sprintf("%d lines", want), func() error {
-		if all = boxLines(t, es); len(all) < want+2*n {
+		if all = boxLines(t, es, "box_"); len(all) < want+2*n {
 			return fmt.Errorf("%d", len(all))
 		}
 		return nil
@@ -115,8 +139,9 @@ output:
 	}
 }
 
-// boxLines are all lines of the tasks of TestSandboxes that the store has.
-func boxLines(t *testing.T, es *elasticsearch.Server) (lines []boxLine) {
+// boxLines are all lines of tasks of TestSandboxes that the store has, by how the ids
+// of their executors begin.
+func boxLines(t *testing.T, es *elasticsearch.Server, executors string) (lines []boxLine) {
 	t.Helper()
 	code, text := es.Do(http.DefaultClient, http.MethodPost, "/logs-mesos.*/_refresh", "", nil)
 	if code == http.StatusOK {
@@ -136,7 +161,7 @@ func boxLines(t *testing.T, es *elasticsearch.Server) (lines []boxLine) {
 		t.Fatal(err)
 	}
 	for _, h := range answer.Hits.Hits {
-		if strings.HasPrefix(h.Source.Mesos.Executor.ID, "box_") {
+		if strings.HasPrefix(h.Source.Mesos.Executor.ID, executors) {
 			lines = append(lines, h.Source)
 		}
 	}
