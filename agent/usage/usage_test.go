@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,13 +228,13 @@ mesoscope_container_log_lines_total{app="/web",framework="marathon",slot="1"} 0
 // TestRun looks at once, and then every ten seconds.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		looks := 0
-		s := newSampler(Options{Owners: func() []Owner { looks++; return nil }}, &hierarchy{})
+		var looks atomic.Int64
+		s := newSampler(Options{Owners: func() []Owner { looks.Add(1); return nil }}, &hierarchy{})
 		go s.Run(t.Context())
 		synctest.Wait()
-		for i := 1; i < 4; i++ {
-			if looks != i {
-				t.Fatalf("%d looks, want %d", looks, i)
+		for i := int64(1); i < 4; i++ {
+			if n := looks.Load(); n != i {
+				t.Fatalf("%d looks, want %d", n, i)
 			}
 			time.Sleep(Every)
 			synctest.Wait()

@@ -134,6 +134,13 @@ func (s *sink) run(ctx context.Context, in <-chan *record.Batch) {
 	}
 }
 
+// stored are the ids that arrived, and how many batches it was handed.
+func (s *sink) stored() ([]string, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ids), s.batches
+}
+
 func start(t *testing.T, s *sink) (w *Writer, said *strings.Builder, stop func()) {
 	said = &strings.Builder{}
 	w, err := New(Options{Namespace: "prod", Vantage: "col-1", Takes: s.takes, Log: slog.New(slog.NewTextHandler(said, nil))})
@@ -170,15 +177,15 @@ func TestHeldWhileTheStoreIsAway(t *testing.T) {
 			ids := put(w, 0, 450)
 			time.Sleep(time.Minute)
 			ids = append(ids, put(w, 450, 500)...)
-			if s.batches > 61 || closed && s.batches > 0 {
-				t.Errorf("%d batches were handed to one that is away", s.batches)
+			if _, batches := s.stored(); batches > 61 || closed && batches > 0 {
+				t.Errorf("%d batches were handed to one that is away", batches)
 			}
 			s.mu.Lock()
 			s.away, s.closed = false, false
 			s.mu.Unlock()
 			time.Sleep(2 * time.Second)
-			if !slices.Equal(s.ids, ids) {
-				t.Errorf("%d documents arrived, want 500 in order", len(s.ids))
+			if got, _ := s.stored(); !slices.Equal(got, ids) {
+				t.Errorf("%d documents arrived, want 500 in order", len(got))
 			}
 			if n := w.drops(dropFull) + w.drops(dropEnd); n != 0 || w.waiting() != 0 {
 				t.Errorf("%d dropped, %d wait", n, w.waiting())
@@ -203,8 +210,8 @@ func TestBounded(t *testing.T) {
 		s.away, s.closed = false, false
 		s.mu.Unlock()
 		time.Sleep(2 * time.Second)
-		if !slices.Equal(s.ids, ids[123:]) {
-			t.Errorf("%d arrived, want the newest %d", len(s.ids), keep)
+		if got, _ := s.stored(); !slices.Equal(got, ids[123:]) {
+			t.Errorf("%d arrived, want the newest %d", len(got), keep)
 		}
 		stop()
 	})
@@ -216,8 +223,8 @@ func TestEnd(t *testing.T) {
 		w, _, stop := start(t, s)
 		ids := put(w, 0, 1000)
 		stop()
-		if !slices.Equal(s.ids, ids) {
-			t.Errorf("%d arrived before the end, want 1000", len(s.ids))
+		if got, _ := s.stored(); !slices.Equal(got, ids) {
+			t.Errorf("%d arrived before the end, want 1000", len(got))
 		}
 		s = &sink{away: true, closed: true}
 		w, _, stop = start(t, s)
