@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -60,18 +58,7 @@ func TestMesos(t *testing.T) {
 	root := dockerRoot(t)
 	es := elasticsearch.Start(t, elasticsearch.Options{})
 	m := mesos.Start(t)
-	address := freeAddress(t)
-	hold := filepath.Join(root, fmt.Sprintf("mesoscope-e2e-%d-mesos", os.Getpid()))
-	t.Cleanup(func() { _ = os.RemoveAll(hold) })
-	agent := newProcess(t, "agent", address, fmt.Sprintf(`data_dir: %s
-http: {listen: %s}
-node: {name: %s}
-docker: {root: %s}
-mesos: {agent: "%s"}
-hold: {dir: %s}
-output:
-  elasticsearch: {hosts: ["%s"]}
-`, t.TempDir(), address, node, root, m.Agent, hold, es.URL))
+	agent := newAgent(t, "mesos", root, m.Agent, es.URL)
 	agent.start()
 
 	const uuid = "c7c311a4-b669-11e6-a48f-0ea4f4b1778c"

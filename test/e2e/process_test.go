@@ -129,6 +129,24 @@ func newProcess(t testing.TB, kind, address, configuration string) *process {
 	return p
 }
 
+// newAgent is an agent that follows the containers of Docker and of the Mesos agent
+// at a URL, "" for none, with a hold folder of its own. It is not started yet.
+func newAgent(t testing.TB, name, root, mesos, elasticsearch string) *process {
+	t.Helper()
+	address := freeAddress(t)
+	hold := filepath.Join(root, fmt.Sprintf("mesoscope-e2e-%d-%s", pid, name))
+	t.Cleanup(func() { _ = os.RemoveAll(hold) })
+	return newProcess(t, "agent", address, fmt.Sprintf(`data_dir: %s
+http: {listen: %s}
+node: {name: %s}
+docker: {root: %s}
+mesos: {agent: %q}
+hold: {dir: %s, min_free: "0"}
+output:
+  elasticsearch: {hosts: [%q]}
+`, t.TempDir(), address, node, root, mesos, hold, elasticsearch))
+}
+
 func tailOf(text string, n int) string {
 	list := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(list[max(0, len(list)-n):], "\n")

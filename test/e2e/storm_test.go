@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,17 +85,7 @@ func newStorm(t *testing.T, r *rand.Rand) *storm {
 	root := dockerRoot(t)
 	s := &storm{t: t, r: r, es: elasticsearch.Start(t, elasticsearch.Options{})}
 	s.wire = newWire(t, strings.TrimPrefix(s.es.URL, "http://"))
-	hold := filepath.Join(root, fmt.Sprintf("mesoscope-e2e-%d-storm", pid))
-	t.Cleanup(func() { _ = os.RemoveAll(hold) })
-	address := freeAddress(t)
-	s.agent = newProcess(t, "agent", address, fmt.Sprintf(`data_dir: %s
-http: {listen: %s}
-node: {name: %s}
-docker: {root: %s}
-hold: {dir: %s}
-output:
-  elasticsearch: {hosts: ["%s"]}
-`, t.TempDir(), address, node, root, hold, s.wire.url()))
+	s.agent = newAgent(t, "storm", root, "", s.wire.url())
 	s.agent.start()
 	return s
 }

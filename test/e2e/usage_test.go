@@ -10,8 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -45,18 +43,7 @@ func TestUsage(t *testing.T) {
 	m := mesos.Start(t)
 	server := httptest.NewServer(&fakees.Server{})
 	t.Cleanup(server.Close)
-	address := freeAddress(t)
-	hold := filepath.Join(root, fmt.Sprintf("mesoscope-e2e-%d-usage", os.Getpid()))
-	t.Cleanup(func() { _ = os.RemoveAll(hold) })
-	agent := newProcess(t, "agent", address, fmt.Sprintf(`data_dir: %s
-http: {listen: %s}
-node: {name: %s}
-docker: {root: %s}
-mesos: {agent: "%s"}
-hold: {dir: %s, min_free: "0"}
-output:
-  elasticsearch: {hosts: ["%s"]}
-`, t.TempDir(), address, node, root, m.Agent, hold, server.URL))
+	agent := newAgent(t, "usage", root, m.Agent, server.URL)
 	agent.start()
 
 	run := func(name, network string, args ...string) string {

@@ -108,13 +108,6 @@ func (s *Server) all(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(w, cmp.Or(s.list, `{"apps":[]}`))
 }
 
-// Event sends an event that changes nothing.
-func (s *Server) Event(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.send(name, fmt.Sprintf(`{"eventType":%q,"timestamp":"2026-11-25T00:00:00.000Z"}`, name))
-}
-
 // send is called with mu held.
 func (s *Server) send(name, data string) {
 	if s.Mute {
