@@ -30,7 +30,7 @@ func (a *Agent) Endpoints(ctx context.Context, watched map[string]bool) ([]Endpo
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var list []Endpoint
-	add := func(c discover.Container) {
+	a.each(func(c discover.Container) {
 		r, ok := reaches[c.ID]
 		if !ok {
 			return
@@ -38,16 +38,6 @@ func (a *Agent) Endpoints(ctx context.Context, watched map[string]bool) ([]Endpo
 		o := owner(c)
 		list = append(list, Endpoint{ID: c.ID, App: o.App, Name: o.Name, Framework: o.Framework, Task: o.Task, Image: o.Image,
 			Labels: c.Labels, Created: c.Created, Reach: r})
-	}
-	for _, c := range a.containers {
-		if !c.gone {
-			add(c.known)
-		}
-	}
-	for _, e := range a.discover.Excluded() { // its lines are not wanted; its health may be
-		if a.containers[e.ID] == nil {
-			add(e.Of)
-		}
-	}
+	})
 	return list, nil
 }

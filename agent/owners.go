@@ -22,21 +22,13 @@ func (a *Agent) Owners() []usage.Owner {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	list := make([]usage.Owner, 0, len(a.containers))
-	for _, c := range a.containers {
-		if c.gone {
-			continue
-		}
-		o := owner(c.known)
-		for _, source := range sourcesOf(c.Container) {
+	a.each(func(c discover.Container) {
+		o := owner(c)
+		for _, source := range sourcesOf(c) { // of one that is excluded nothing was read
 			o.Lines, o.LogBytes = o.Lines+read[source].ReadLines, o.LogBytes+read[source].ReadBytes
 		}
 		list = append(list, o)
-	}
-	for _, e := range a.discover.Excluded() {
-		if a.containers[e.ID] == nil {
-			list = append(list, owner(e.Of))
-		}
-	}
+	})
 	for id, c := range a.oomKilled {
 		if time.Since(c.OOMKilled) > remember {
 			delete(a.oomKilled, id)
@@ -48,8 +40,8 @@ func (a *Agent) Owners() []usage.Owner {
 }
 
 // remember is for how long a container that ended for want of memory is told of
-// when it has gone: for some looks of the Sampler.
-const remember = 3 * usage.Every
+// when it has gone: until the Sampler has looked once more.
+const remember = usage.Rarest + usage.Every
 
 func owner(c discover.Container) usage.Owner {
 	o := usage.Owner{ID: c.ID, Name: c.Name, App: discover.ServiceName(c), Image: c.Image.Name, Created: c.Created, Running: c.Running, OOMKilled: c.OOMKilled}
@@ -94,15 +86,21 @@ func (a *Agent) Instances(ctx context.Context) []status.Instance {
 		}
 		list = append(list, i)
 	}
+	a.each(add)
+	return list
+}
+
+// each calls use with each container that is there, also with those whose lines
+// are not wanted. a.mu is held.
+func (a *Agent) each(use func(discover.Container)) {
 	for _, c := range a.containers {
 		if !c.gone {
-			add(c.known)
+			use(c.known)
 		}
 	}
 	for _, e := range a.discover.Excluded() {
 		if a.containers[e.ID] == nil {
-			add(e.Of)
+			use(e.Of)
 		}
 	}
-	return list
 }

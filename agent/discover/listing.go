@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
 )
 
 // A Listing is what changes all the time in a container, and is therefore no
@@ -18,24 +19,33 @@ type Listing struct {
 
 // List asks Docker's API for the Listings of all containers, by id; nil without
 // docker.socket.
-func (d *Discoverer) List(ctx context.Context) (map[string]Listing, error) {
+func (d *Discoverer) List(ctx context.Context) (out map[string]Listing, err error) {
+	err = d.withList(ctx, func(_ *client.Client, all []container.Summary) error {
+		out = make(map[string]Listing, len(all))
+		for _, s := range all {
+			out[s.ID] = Listing{s.Status, published(s.Ports)}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// withList calls use with what Docker's API lists, and with a client for more
+// questions; not at all without docker.socket.
+func (d *Discoverer) withList(ctx context.Context, use func(c *client.Client, all []container.Summary) error) error {
 	if d.opt.Docker.Socket == "" {
-		return nil, nil
+		return nil
 	}
 	c, err := newAPI(d.opt.Docker.Socket) // of its own, see New
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.Close()
 	all, err := c.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
-		return nil, fmt.Errorf("list containers: %w", err)
+		return fmt.Errorf("list containers: %w", err)
 	}
-	out := make(map[string]Listing, len(all))
-	for _, s := range all {
-		out[s.ID] = Listing{s.Status, published(s.Ports)}
-	}
-	return out, nil
+	return use(c, all)
 }
 
 // published are the ports that the host answers for, each once for all of its

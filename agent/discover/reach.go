@@ -2,7 +2,6 @@ package discover
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,48 +23,48 @@ type Reach struct {
 
 // Reaches asks Docker's API for the Reaches of all containers, by id; nil without
 // docker.socket. watched are those of which it matters how they have ended.
-func (d *Discoverer) Reaches(ctx context.Context, watched map[string]bool) (map[string]Reach, error) {
-	if d.opt.Docker.Socket == "" {
-		return nil, nil
-	}
-	c, err := newAPI(d.opt.Docker.Socket) // of its own, see New
+func (d *Discoverer) Reaches(ctx context.Context, watched map[string]bool) (out map[string]Reach, err error) {
+	err = d.withList(ctx, func(c *client.Client, all []container.Summary) error {
+		out = make(map[string]Reach, len(all))
+		for _, s := range all {
+			r, err := reach(ctx, c, s, watched[s.ID])
+			if err != nil && !cerrdefs.IsNotFound(err) { // gone since
+				return err
+			}
+			out[s.ID] = r
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	all, err := c.ContainerList(ctx, container.ListOptions{All: true})
-	if err != nil {
-		return nil, fmt.Errorf("list containers: %w", err)
-	}
-	out := make(map[string]Reach, len(all))
-	for _, s := range all {
-		r := Reach{State: s.State}
-		if s.NetworkSettings != nil {
-			for _, n := range s.NetworkSettings.Networks {
-				if n != nil && n.IPAddress != "" && (r.Address == "" || n.IPAddress < r.Address) {
-					r.Address = n.IPAddress // of several networks always the same one
-				}
-			}
-		}
-		for _, p := range s.Ports {
-			if p.Type == "tcp" && !slices.Contains(r.Ports, int(p.PrivatePort)) {
-				r.Ports = append(r.Ports, int(p.PrivatePort))
-			}
-		}
-		switch {
-		case s.HostConfig.NetworkMode == "host" && s.State == container.StateRunning:
-			r.Address = "127.0.0.1"
-			r.Ports, err = exposed(ctx, c, s.ID)
-		case watched[s.ID] && (s.State == container.StateExited || s.State == container.StateDead):
-			r.Failed, err = failed(ctx, c, s.ID, s.Status)
-		}
-		if err != nil && !cerrdefs.IsNotFound(err) { // gone since
-			return nil, err
-		}
-		slices.Sort(r.Ports)
-		out[s.ID] = r
-	}
 	return out, nil
+}
+
+// reach is the Reach of one; watched says that it matters how it has ended.
+func reach(ctx context.Context, c *client.Client, s container.Summary, watched bool) (r Reach, err error) {
+	r.State = s.State
+	if s.NetworkSettings != nil {
+		for _, n := range s.NetworkSettings.Networks {
+			if n != nil && n.IPAddress != "" && (r.Address == "" || n.IPAddress < r.Address) {
+				r.Address = n.IPAddress // of several networks always the same one
+			}
+		}
+	}
+	for _, p := range s.Ports {
+		if p.Type == "tcp" && !slices.Contains(r.Ports, int(p.PrivatePort)) {
+			r.Ports = append(r.Ports, int(p.PrivatePort))
+		}
+	}
+	switch {
+	case s.HostConfig.NetworkMode == "host" && s.State == container.StateRunning:
+		r.Address = "127.0.0.1"
+		r.Ports, err = exposed(ctx, c, s.ID)
+	case watched && (s.State == container.StateExited || s.State == container.StateDead):
+		r.Failed, err = failed(ctx, c, s.ID, s.Status)
+	}
+	slices.Sort(r.Ports)
+	return r, err
 }
 
 // exposed are the ports that an image says its program listens on: in the host's
